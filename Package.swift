@@ -1,0 +1,76 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+let settings: [SwiftSetting] = [
+  .swiftLanguageMode(.v6),
+  .enableUpcomingFeature("ExistentialAny"),
+  .enableUpcomingFeature("InternalImportsByDefault"),
+  .enableUpcomingFeature("MemberImportVisibility"),
+  .enableExperimentalFeature("Lifetimes"),
+  .treatAllWarnings(as: .error),
+]
+
+/// The arrows of ARCHITECTURE.md; `ArrowTests` compares the imports of every file with them.
+let package = Package(
+  name: "regward",
+  products: [.executable(name: "regward", targets: ["regward"])],
+  dependencies: [
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+    .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+    .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
+  ],
+  targets: [
+    .target(name: "Executive", swiftSettings: settings),
+    .target(name: "HiveStorage", dependencies: ["Executive"], swiftSettings: settings),
+    .target(
+      name: "ConfigurationManager", dependencies: ["Executive", "HiveStorage"],
+      swiftSettings: settings),
+    .target(name: "ProcessTable", dependencies: ["Executive"], swiftSettings: settings),
+    .target(name: "Notifications", dependencies: ["Executive"], swiftSettings: settings),
+    .target(
+      name: "WdFilter",
+      dependencies: ["Executive", "ConfigurationManager", "ProcessTable", "Notifications"],
+      swiftSettings: settings),
+    .target(
+      name: "PolicyFile", dependencies: ["WdFilter", .product(name: "Yams", package: "Yams")],
+      swiftSettings: settings),
+    .target(
+      name: "RegistryFileSystem", dependencies: ["Executive", "ConfigurationManager"],
+      swiftSettings: settings),
+    .systemLibrary(
+      name: "CFuse3", pkgConfig: "fuse3",
+      providers: [.apt(["libfuse3-dev", "fuse3", "pkg-config"])]),
+    .target(
+      name: "FUSEServer", dependencies: ["CFuse3", "RegistryFileSystem"], swiftSettings: settings),
+    .executableTarget(
+      name: "regward",
+      dependencies: [
+        "Executive", "HiveStorage", "ConfigurationManager", "ProcessTable", "Notifications",
+        "WdFilter", "PolicyFile", "RegistryFileSystem", "FUSEServer",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+        .product(name: "Logging", package: "swift-log"),
+      ],
+      swiftSettings: settings),
+    .testTarget(
+      name: "ExecutiveTests", dependencies: ["Executive"], swiftSettings: settings),
+    .testTarget(
+      name: "HiveStorageTests", dependencies: ["Executive", "HiveStorage"], swiftSettings: settings),
+    .testTarget(
+      name: "ConfigurationManagerTests",
+      dependencies: ["Executive", "HiveStorage", "ConfigurationManager"], swiftSettings: settings),
+    .testTarget(
+      name: "NotificationsTests", dependencies: ["Executive", "Notifications"],
+      swiftSettings: settings),
+    .testTarget(
+      name: "WdFilterTests",
+      dependencies: [
+        "Executive", "ConfigurationManager", "ProcessTable", "Notifications", "WdFilter",
+        "PolicyFile",
+      ],
+      swiftSettings: settings),
+    .testTarget(
+      name: "RegistryFileSystemTests",
+      dependencies: ["Executive", "HiveStorage", "ConfigurationManager", "RegistryFileSystem"],
+      swiftSettings: settings),
+  ]
+)

@@ -1,0 +1,13 @@
+/// What a hive lies on: bytes that can be read, written, made durable and resized. `Hive` does no input or output of its own.
+///
+/// Offsets and sizes are in bytes. Every method either does all of its work or throws.
+package protocol HiveDevice: AnyObject, Sendable {
+  /// How the device is called in messages, a file's path for example.
+  var name: String { get }
+  func size() throws(HiveError) -> Int
+  func read(at offset: Int, into buffer: UnsafeMutableRawBufferPointer) throws(HiveError)
+  func write(_ bytes: UnsafeRawBufferPointer, at offset: Int) throws(HiveError)
+  func resize(to size: Int) throws(HiveError)
+  /// Makes every write before it survive power loss.
+  func sync() throws(HiveError)
+}

@@ -1,0 +1,67 @@
+package import Executive
+
+/// The process that an event is about, as far as it could be learned; nil fields could not.
+package struct ProcessDescription: Hashable, Sendable {
+  package var processID: Int32
+  package var threadID: Int32
+  /// Clock ticks since boot, field 22 of /proc/PID/stat: with the pid the key of a process.
+  package var startTicks: UInt64?
+  package var startTime: FileTime?
+  package var executable: String?
+  package var commandLine: String?
+  package var parentID: Int32?
+  package var sessionID: Int32?
+  package var userID: UInt32
+  package var groupID: UInt32
+
+  package init(processID: Int32, threadID: Int32, userID: UInt32, groupID: UInt32) {
+    self.processID = processID
+    self.threadID = threadID
+    self.userID = userID
+    self.groupID = groupID
+  }
+}
+
+/// What the filter tells about one operation (RegOperationMessage). Names are the registry's own; a sink encodes them.
+package struct Notification: Sendable {
+  /// Given by the queue, one up for each notification, so that a gap shows what was dropped.
+  package var sequence: UInt64 = 0
+  package var time: FileTime
+  /// The class it was sent for: a pre class for a refusal, a post class for a watched operation.
+  package var notifyClass: NotifyClass
+  /// What the caller got.
+  package var status: NTStatus
+  /// True for a refusal, also for one that was only logged (`audited`).
+  package var denied: Bool
+  /// The policy is in audit mode: the operation went on although `denied`.
+  package var audited = false
+  package var process: ProcessDescription
+  /// Complete name, `\REGISTRY\MACHINE\…`; the old name for a rename.
+  package var keyName: UnicodeName
+  package var valueName: UnicodeName?
+  /// Complete name after a rename.
+  package var newKeyName: UnicodeName?
+  package var newValue: RegistryValue?
+  package var oldValue: RegistryValue?
+  /// FinalKeyRules: matched rules ∧ the operation's flag.
+  package var finalKeyRules: UInt32 = 0
+  package var ruleNames: [String] = []
+  /// The ids of the rules that matched, first the one that decided (`hardened: WinDefend`, `defender-policy`).
+  package var ruleIDs: [String] = []
+  /// `file:line` of the rule that decided.
+  package var ruleSource: String?
+  /// 16-byte hashes of the matched rules, in hexadecimal.
+  package var matchHashes: [String] = []
+
+  package init(
+    time: FileTime, notifyClass: NotifyClass, status: NTStatus, denied: Bool, process: ProcessDescription,
+    keyName: UnicodeName
+  ) {
+    self.time = time
+    self.notifyClass = notifyClass
+    self.status = status
+    self.denied = denied
+    self.process = process
+    self.keyName = keyName
+  }
+}
