@@ -1,0 +1,121 @@
+import Executive
+import Notifications
+import Synchronization
+import Testing
+
+/// Remembers what it is given; while `gate` is there and closed, it holds the queue's thread.
+final class RecordingSink: NotificationSink {
+  struct Record: Sendable {
+    let sequence: UInt64
+    let dropped: UInt64
+  }
+  let records = Mutex<[Record]>([])
+  let flushes = Atomic(0)
+  let entered = KernelEvent()
+  let gate: KernelEvent?
+
+  init(gate: KernelEvent? = nil) { self.gate = gate }
+
+  func deliver(_ notification: borrowing Notification, dropped: UInt64) {
+    let record = Record(sequence: notification.sequence, dropped: dropped)
+    let isFirst = records.withLock { records in
+      records.append(record)
+      return records.count == 1
+    }
+    if isFirst, let gate {
+      entered.signal()
+      gate.wait()
+    }
+  }
+
+  func flush() { flushes.add(1, ordering: .relaxed) }
+}
+
+@Suite(.timeLimit(.minutes(1))) struct NotificationQueueTests {
+  private func enqueue(_ count: Int, to queue: NotificationQueue) {
+    for _ in 0..<count { queue.enqueue(Samples.notification(.postSetValueKey, key: "k", value: "v")) }
+  }
+
+  @Test func deliversEverythingInOrderToEverySink() {
+    let sinks = [RecordingSink(), RecordingSink()]
+    let queue = NotificationQueue(capacity: 1000, sinks: sinks)
+    enqueue(500, to: queue)
+    queue.shutdown(milliseconds: 30_000)
+    for sink in sinks {
+      let records = sink.records.withLock { $0 }
+      #expect(records.map(\.sequence) == Array(1...500))
+      #expect(records.allSatisfy { $0.dropped == 0 })
+      #expect(sink.flushes.load(ordering: .relaxed) > 0)
+    }
+    #expect(queue.counters == (500, 500, 0))
+  }
+
+  @Test func deliversWithoutShutdown() {
+    let sink = RecordingSink(gate: KernelEvent())
+    let queue = NotificationQueue(sinks: [sink])
+    enqueue(1, to: queue)
+    #expect(sink.entered.wait(milliseconds: 30_000))
+    sink.gate?.signal()
+    queue.shutdown(milliseconds: 30_000)
+  }
+
+  @Test func aBlockedSinkHoldsNobodyUpAndTheGapIsTold() {
+    let gate = KernelEvent()
+    let sink = RecordingSink(gate: gate)
+    let queue = NotificationQueue(capacity: 16, sinks: [sink])
+    enqueue(1, to: queue)
+    #expect(sink.entered.wait(milliseconds: 30_000))
+    // The sink holds number 1. If enqueue waited for it, this would not come back: the gate is still closed.
+    enqueue(100, to: queue)
+    #expect(queue.counters == (101, 0, 84))
+    gate.signal()
+    queue.shutdown(milliseconds: 30_000)
+    let records = sink.records.withLock { $0 }
+    // The newest 16 survive, and the first of them tells of the 84 before it.
+    #expect(records.map(\.sequence) == [1] + Array(86...101))
+    #expect(records.map(\.dropped) == [0, 84] + Array(repeating: 0, count: 15))
+    #expect(queue.counters == (101, 17, 84))
+  }
+
+  @Test func manyProducersLoseNothingUncounted() {
+    let sink = RecordingSink()
+    let queue = NotificationQueue(capacity: 32, sinks: [sink])
+    let threads = (0..<4).compactMap { index in
+      SystemThread(name: "producer \(index)") {
+        for _ in 0..<5000 { queue.enqueue(Samples.notification(.postDeleteKey, key: "k")) }
+      }
+    }
+    for thread in threads { thread.join() }
+    queue.shutdown(milliseconds: 30_000)
+    let counters = queue.counters
+    let records = sink.records.withLock { $0 }
+    #expect(counters.enqueued == 20_000)
+    #expect(counters.delivered + counters.dropped == counters.enqueued)
+    #expect(records.count == Int(counters.delivered))
+    #expect(records.reduce(0) { $0 + $1.dropped } == counters.dropped)
+    #expect(zip(records, records.dropFirst()).allSatisfy { $0.sequence < $1.sequence })
+  }
+
+  @Test func shutdownIsBounded() {
+    let gate = KernelEvent()
+    let sink = RecordingSink(gate: gate)
+    let queue = NotificationQueue(capacity: 16, sinks: [sink])
+    enqueue(1, to: queue)
+    #expect(sink.entered.wait(milliseconds: 30_000))
+    enqueue(5, to: queue)
+    // Comes back although the sink never does; what waited is counted.
+    queue.shutdown(milliseconds: 50)
+    #expect(queue.counters == (6, 0, 5))
+    gate.signal()
+  }
+
+  @Test func afterShutdownEverythingIsDropped() {
+    let sink = RecordingSink()
+    let queue = NotificationQueue(sinks: [sink])
+    queue.shutdown(milliseconds: 30_000)
+    enqueue(3, to: queue)
+    queue.shutdown(milliseconds: 30_000)
+    #expect(queue.counters == (3, 0, 3))
+    #expect(sink.records.withLock { $0.isEmpty })
+  }
+}
