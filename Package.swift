@@ -51,6 +51,8 @@ let package = Package(
         .product(name: "Logging", package: "swift-log"),
       ],
       swiftSettings: settings),
+    .target(name: "HiveSamples", dependencies: ["Executive", "HiveStorage"], swiftSettings: settings),
+    .executableTarget(name: "make-hive-samples", dependencies: ["HiveSamples"], swiftSettings: settings),
     .testTarget(
       name: "ExecutiveTests", dependencies: ["Executive"], swiftSettings: settings),
     .testTarget(
@@ -71,6 +73,9 @@ let package = Package(
     .testTarget(
       name: "RegistryFileSystemTests",
       dependencies: ["Executive", "HiveStorage", "ConfigurationManager", "RegistryFileSystem"],
+      swiftSettings: settings),
+    .testTarget(
+      name: "HiveSamplesTests", dependencies: ["Executive", "HiveStorage", "HiveSamples"],
       swiftSettings: settings),
     .testTarget(name: "ArchitectureTests", swiftSettings: settings),
   ]

@@ -1,0 +1,4 @@
+@main
+struct MakeHiveSamples {
+  static func main() {}
+}
