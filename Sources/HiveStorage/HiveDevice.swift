@@ -11,3 +11,21 @@ package protocol HiveDevice: AnyObject, Sendable {
   /// Makes every write before it survive power loss.
   func sync() throws(HiveError)
 }
+
+extension HiveDevice {
+  func read(at offset: Int, into bytes: inout [UInt8]) throws(HiveError) {
+    var failure: HiveError?
+    bytes.withUnsafeMutableBytes { buffer in
+      do throws(HiveError) { try read(at: offset, into: buffer) } catch { failure = error }
+    }
+    if let failure { throw failure }
+  }
+
+  func write(_ bytes: [UInt8], at offset: Int) throws(HiveError) {
+    var failure: HiveError?
+    bytes.withUnsafeBytes { buffer in
+      do throws(HiveError) { try write(buffer, at: offset) } catch { failure = error }
+    }
+    if let failure { throw failure }
+  }
+}

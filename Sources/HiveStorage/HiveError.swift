@@ -1,3 +1,5 @@
+internal import Glibc
+
 /// Why a hive cannot be opened, read or changed.
 package enum HiveError: Error, Hashable, Sendable {
   /// A structure does not hold: which ("key node", "value list"), where (offset in the file, bytes) and what is wrong.
@@ -10,9 +12,29 @@ package enum HiveError: Error, Hashable, Sendable {
   case limit(problem: String)
   /// The device failed, with its errno.
   case device(operation: String, name: String, errno: Int32)
+  /// Another process has the hive open; `pid` is 0 when the system does not tell which.
+  case locked(pid: Int32)
   case keyNotFound
   case nameCollision
   /// The key still has subkeys, or is the root.
   case cannotDelete
   case readOnly
+}
+
+extension HiveError: CustomStringConvertible {
+  package var description: String {
+    switch self {
+    case .damaged(let structure, let offset, let problem):
+      "\(structure) at file offset 0x\(String(offset, radix: 16)): \(problem)"
+    case .notAHive(let problem): "not a registry hive: \(problem)"
+    case .dirty(let problem): "the hive is dirty: \(problem)"
+    case .limit(let problem): "a limit of the hive format: \(problem)"
+    case .device(let operation, let name, let errno): "\(operation) \(name): \(String(cString: strerror(errno)))"
+    case .locked(let pid): "the hive is in use by process \(pid)"
+    case .keyNotFound: "no such key or value"
+    case .nameCollision: "the name is taken"
+    case .cannotDelete: "the key has subkeys or is the root"
+    case .readOnly: "the hive is open for reading only"
+    }
+  }
 }
