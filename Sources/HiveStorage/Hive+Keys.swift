@@ -39,56 +39,59 @@ extension Hive {
   /// Calls `body` with the place and the key of every subkey from the one at `index` on, in the order of the list, until
   /// it returns false. Starting anywhere costs no more than the number of leaves.
   ///
-  /// The keys are not looked at. A damaged list is served as far as it can be read: its damage is thrown at the end, or
-  /// goes to `damaged`, piece by piece, when that is given.
+  /// The keys are not looked at. A damaged list is served as far as it can be read, and its damage is thrown at the end.
   package func forEachSubkey(
-    of key: CellIndex, from index: Int = 0, damaged report: ((HiveError) -> Void)? = nil,
+    of key: CellIndex, from index: Int = 0, _ body: (Int, CellIndex) throws(HiveError) -> Bool
+  ) throws(HiveError) {
+    var damage: HiveError?
+    try forEachSubkey(of: key, from: index, damaged: { damage = damage ?? $0 }, body)
+    if let damage { throw damage }
+  }
+
+  /// As above, but tells `report` about every damage of the list.
+  package func forEachSubkey(
+    of key: CellIndex, from index: Int = 0, damaged report: (HiveError) -> Void,
     _ body: (Int, CellIndex) throws(HiveError) -> Bool
   ) throws(HiveError) {
     let node = try keyNode(at: key)
-    var firstDamage: HiveError?
-    func note(_ damage: HiveError) {
-      if let report { report(damage) } else { firstDamage = firstDamage ?? damage }
+    guard node.subkeyCount > 0 else { return }
+    let list: SubkeyList
+    do throws(HiveError) {
+      list = try image.subkeyList(at: node.subkeyList)
+    } catch {
+      report(error)
+      return
     }
+    var isWhole = true
     var position = 0
-    var goesOn = true
-    func serve(_ leaf: SubkeyList) throws(HiveError) {
-      if let damage = leaf.damage { note(damage) }
+    for ordinal in 0..<(list.kind == .indexRoot ? list.count : 1) {
+      let leaf: SubkeyList
+      do throws(HiveError) {
+        leaf = list.kind == .indexRoot ? try image.leaf(at: image.entry(list, ordinal)) : list
+      } catch {
+        isWhole = false
+        report(error)
+        continue
+      }
+      if let damage = leaf.damage {
+        isWhole = false
+        report(damage)
+      }
       var entry = max(0, index - position)
-      while entry < leaf.count, goesOn {
-        goesOn = try body(position + entry, image.entry(leaf, entry))
+      while entry < leaf.count {
+        guard try body(position + entry, image.entry(leaf, entry)) else { return }
         entry += 1
       }
       position += leaf.count
     }
-    guard node.subkeyCount > 0 else { return }
-    let list: SubkeyList
-    do {
-      list = try image.subkeyList(at: node.subkeyList)
-    } catch {
-      note(error)
-      if let firstDamage { throw firstDamage }
-      return
-    }
-    if list.kind == .indexRoot {
-      if let damage = list.damage { note(damage) }
-      var ordinal = 0
-      while ordinal < list.count, goesOn {
-        var leaf: SubkeyList?
-        do { leaf = try image.leaf(at: image.entry(list, ordinal)) } catch { note(error) }
-        if let leaf { try serve(leaf) }
-        ordinal += 1
-      }
-    } else {
-      try serve(list)
-    }
-    if goesOn, position != node.subkeyCount, firstDamage == nil {
-      note(
+    if list.kind == .indexRoot, let damage = list.damage {
+      report(damage)
+    } else if isWhole, position != node.subkeyCount {
+      report(
         .damaged(
           structure: "key node", offset: key.fileOffset,
           problem: "it counts \(node.subkeyCount) subkeys, its list holds \(position)"))
     }
-    if goesOn, let firstDamage { throw firstDamage }
   }
 
   // MARK: Finding

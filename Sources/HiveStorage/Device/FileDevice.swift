@@ -1,0 +1,130 @@
+internal import Glibc
+
+/// A regular file as a device.
+package final class FileDevice: HiveDevice {
+  package let name: String
+  private let descriptor: Int32
+
+  /// How a file is opened.
+  package enum Mode: Sendable {
+    case reading
+    case writing
+    /// Makes the file when there is none, with the permissions of the file at `like`.
+    case creating(like: FileDevice)
+    /// Makes the file, readable and writable as the umask has it; throws when there is one.
+    case new
+  }
+
+  /// Throws `device` with the errno, and `notAHive` for what is no regular file.
+  package init(path: String, mode: Mode) throws(HiveError) {
+    name = path
+    // O_NONBLOCK: a FIFO must be refused, not waited for. It means nothing to regular files.
+    var flags = O_CLOEXEC | O_NONBLOCK
+    var permissions: mode_t = 0o600
+    switch mode {
+    case .reading: flags |= O_RDONLY
+    case .writing: flags |= O_RDWR
+    case .creating(let like):
+      flags |= O_RDWR | O_CREAT | O_NOFOLLOW
+      permissions = try like.status().st_mode & 0o777
+    case .new:
+      flags |= O_RDWR | O_CREAT | O_EXCL
+      permissions = 0o666
+    }
+    descriptor = Glibc.open(path, flags, permissions)
+    guard descriptor >= 0 else { throw .device(operation: "open", name: path, errno: errno) }
+    guard try status().st_mode & S_IFMT == S_IFREG else { throw .notAHive(problem: "\(path) is not a regular file") }
+  }
+
+  deinit { if descriptor >= 0 { close(descriptor) } }
+
+  private func failure(_ operation: String) -> HiveError {
+    .device(operation: operation, name: name, errno: errno)
+  }
+
+  private func status() throws(HiveError) -> stat {
+    var status = stat()
+    guard fstat(descriptor, &status) == 0 else { throw failure("stat") }
+    return status
+  }
+
+  /// The file's identity: one file can have many names.
+  package func identity() throws(HiveError) -> (device: UInt64, inode: UInt64) {
+    let status = try status()
+    return (UInt64(status.st_dev), UInt64(status.st_ino))
+  }
+
+  /// Keeps others out (`exclusive`) or writers out, until this device is gone; throws `locked` with the holder's process.
+  ///
+  /// A lock of the process: it is lost at fork, and when any descriptor of the file is closed in this process.
+  package func lock(exclusive: Bool) throws(HiveError) {
+    var request = flock()
+    request.l_type = Int16(exclusive ? F_WRLCK : F_RDLCK)
+    request.l_whence = Int16(SEEK_SET)
+    while fcntl(descriptor, F_SETLK, &request) != 0 {
+      switch errno {
+      case EINTR: continue
+      case EACCES, EAGAIN:
+        var holder = request
+        let isKnown = fcntl(descriptor, F_GETLK, &holder) == 0 && holder.l_type != Int16(F_UNLCK)
+        throw .locked(pid: isKnown ? holder.l_pid : 0)
+      default: throw failure("lock")
+      }
+    }
+  }
+
+  package func size() throws(HiveError) -> Int { Int(try status().st_size) }
+
+  package func read(at offset: Int, into buffer: UnsafeMutableRawBufferPointer) throws(HiveError) {
+    var done = 0
+    while done < buffer.count {
+      let count = pread(descriptor, buffer.baseAddress.map { $0 + done }, buffer.count - done, offset + done)
+      if count < 0 {
+        if errno == EINTR { continue }
+        throw failure("read")
+      }
+      guard count > 0 else {
+        throw .damaged(
+          structure: "file", offset: offset + done, problem: "it ends, \(buffer.count - done) bytes too early")
+      }
+      done += count
+    }
+  }
+
+  package func write(_ bytes: UnsafeRawBufferPointer, at offset: Int) throws(HiveError) {
+    var done = 0
+    while done < bytes.count {
+      let count = pwrite(descriptor, bytes.baseAddress.map { $0 + done }, bytes.count - done, offset + done)
+      if count < 0 {
+        if errno == EINTR { continue }
+        throw failure("write")
+      }
+      guard count > 0 else { throw .device(operation: "write", name: name, errno: ENOSPC) }
+      done += count
+    }
+  }
+
+  /// Growing takes the disk's space at once, where the file system can: a full disk is told here, not at a write.
+  package func resize(to size: Int) throws(HiveError) {
+    let old = try self.size()
+    if size > old {
+      var failure = EINTR
+      while failure == EINTR { failure = posix_fallocate(descriptor, old, size - old) }
+      if failure == 0 { return }
+      guard failure == EOPNOTSUPP || failure == EINVAL || failure == ENOSYS else {
+        // A half-done allocation may have grown the file.
+        _ = ftruncate(descriptor, old)
+        throw .device(operation: "resize", name: name, errno: failure)
+      }
+    }
+    while ftruncate(descriptor, size) != 0 {
+      guard errno == EINTR else { throw failure("resize") }
+    }
+  }
+
+  package func sync() throws(HiveError) {
+    while fdatasync(descriptor) != 0 {
+      guard errno == EINTR else { throw failure("sync") }
+    }
+  }
+}

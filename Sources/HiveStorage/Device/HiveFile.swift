@@ -1,0 +1,80 @@
+internal import Glibc
+
+/// A hive's files: the primary file, locked, and the logs beside it.
+package struct HiveFile: Sendable {
+  package let device: FileDevice
+  /// Takes our commits; nil for reading.
+  package let log: FileDevice?
+  /// Every other log that lies beside the hive.
+  package let otherLogs: [FileDevice]
+  package let access: Hive.Access
+
+  /// Opens the hive at `path`, following symbolic links: the logs lie beside the file itself. Their names are found
+  /// without regard to case. For `.readOnly` nothing is made and nothing written.
+  ///
+  /// The log of our commits is `.LOG1`, or `.LOG` for hives of version 1.3 that have that one only. Throws `locked`,
+  /// `device` and `notAHive`.
+  package init(path: String, access: Hive.Access) throws(HiveError) {
+    self.access = access
+    guard let resolved = realpath(path, nil) else { throw .device(operation: "open", name: path, errno: errno) }
+    defer { Glibc.free(resolved) }
+    let real = String(cString: resolved)
+    device = try FileDevice(path: real, mode: access == .readOnly ? .reading : .writing)
+    try device.lock(exclusive: access == .readWrite)
+    let slash = real.lastIndex(of: "/") ?? real.startIndex
+    let directory = real[..<slash].isEmpty ? "/" : String(real[..<slash])
+    let base = String(real[real.index(after: slash)...])
+    var found = try Self.logs(of: base, in: directory)
+    guard access == .readWrite else {
+      log = nil
+      var logs: [FileDevice] = []
+      for name in found.values.sorted() { logs.append(try FileDevice(path: directory + "/" + name, mode: .reading)) }
+      otherLogs = logs
+      return
+    }
+    var version = [UInt8](repeating: 0, count: 4)
+    if try device.size() >= BaseBlock.size { try device.read(at: BaseBlock.Field.minor, into: &version) }
+    let suffix = version[0] <= 3 && found[".log1"] == nil && found[".log"] != nil ? ".log" : ".log1"
+    let ours = found.removeValue(forKey: suffix)
+    log = try FileDevice(
+      path: directory + "/" + (ours ?? base + suffix.uppercased()), mode: .creating(like: device))
+    if ours == nil { try Self.sync(directory: directory) }
+    var logs: [FileDevice] = []
+    for name in found.values.sorted() { logs.append(try FileDevice(path: directory + "/" + name, mode: .writing)) }
+    otherLogs = logs
+  }
+
+  /// The names of the logs in `directory`, by their suffix in lower case.
+  private static func logs(of base: String, in directory: String) throws(HiveError) -> [String: String] {
+    guard let stream = opendir(directory) else { throw .device(operation: "open", name: directory, errno: errno) }
+    defer { closedir(stream) }
+    var found: [String: String] = [:]
+    let wanted = base.lowercased()
+    while let entry = readdir(stream) {
+      // SAFETY: d_name holds a C string that lives until the next readdir of this stream.
+      let name = withUnsafeBytes(of: &entry.pointee.d_name) { bytes in
+        String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
+      }
+      let lower = name.lowercased()
+      for suffix in [".log", ".log1", ".log2"] where lower == wanted + suffix {
+        // Two that differ in case only: the one spelled as Windows does.
+        if found[suffix] == nil || name.hasSuffix(suffix.uppercased()) { found[suffix] = name }
+      }
+    }
+    return found
+  }
+
+  /// Makes a new file's name survive power loss.
+  private static func sync(directory: String) throws(HiveError) {
+    let descriptor = Glibc.open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+    guard descriptor >= 0 else { throw .device(operation: "open", name: directory, errno: errno) }
+    defer { close(descriptor) }
+    guard fsync(descriptor) == 0 else { throw .device(operation: "sync", name: directory, errno: errno) }
+  }
+}
+
+extension Hive {
+  package init(_ file: HiveFile) throws(HiveError) {
+    try self.init(device: file.device, access: file.access, log: file.log, otherLogs: file.otherLogs)
+  }
+}
