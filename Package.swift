@@ -52,7 +52,8 @@ let package = Package(
       ],
       swiftSettings: settings),
     .target(name: "HiveSamples", dependencies: ["Executive", "HiveStorage"], swiftSettings: settings),
-    .executableTarget(name: "make-hive-samples", dependencies: ["HiveSamples"], swiftSettings: settings),
+    .executableTarget(
+      name: "make-hive-samples", dependencies: ["HiveSamples", "HiveStorage"], swiftSettings: settings),
     .testTarget(
       name: "ExecutiveTests", dependencies: ["Executive"], swiftSettings: settings),
     .testTarget(

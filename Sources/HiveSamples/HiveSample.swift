@@ -25,7 +25,7 @@ package struct HiveSample: Sendable {
   }
 
   /// 3 to 6.
-  package private(set) var minorVersion: UInt32
+  package private(set) var minorVersion: Int
   /// LastWrite of every key.
   package private(set) var time: FileTime
   /// Self-relative, of every key.
@@ -34,7 +34,7 @@ package struct HiveSample: Sendable {
   package private(set) var keys: [Key] = []
 
   package init(parsing text: String) throws(SyntaxError) {
-    var head: (version: UInt32, time: FileTime)?
+    var head: (version: Int, time: FileTime)?
     var securityDescriptor: [UInt8]?
     var number = 0
     for line in text.split(separator: "\n", omittingEmptySubsequences: false) {
@@ -43,7 +43,7 @@ package struct HiveSample: Sendable {
       if line.allSatisfy({ $0 == " " }) || line.hasPrefix("#") { continue }
       let words = line.split(separator: " ")
       if words.first == "hive" {
-        guard words.count == 3, head == nil, let version = UInt32(words[1]), (3...6).contains(version),
+        guard words.count == 3, head == nil, let version = Int(words[1]), (3...6).contains(version),
           let time = UInt64(words[2])
         else { throw fail("expected once: hive VERSION TIME") }
         head = (version, FileTime(rawValue: time))

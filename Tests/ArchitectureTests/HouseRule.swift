@@ -17,7 +17,7 @@ struct HouseRule: Sendable, CustomStringConvertible {
       "RegistryFileSystem": system.union(["Executive", "ConfigurationManager"]),
       "FUSEServer": system.union(["CFuse3", "RegistryFileSystem"]),
       "HiveSamples": system.union(["Executive", "HiveStorage"]),
-      "make-hive-samples": system.union(["HiveSamples"]),
+      "make-hive-samples": system.union(["HiveSamples", "HiveStorage", "Foundation"]),
       "regward": system.union([
         "Executive", "HiveStorage", "ConfigurationManager", "ProcessTable", "Notifications", "WdFilter", "PolicyFile",
         "RegistryFileSystem", "FUSEServer", "ArgumentParser", "Logging", "Foundation",
