@@ -10,8 +10,8 @@ package struct PolicyFile: Sendable {
   /// The policies that people write are some kilobytes.
   private static let maximumSize = 16 << 20
 
-  /// Reads a file that nobody but root and the current user can have changed: the file and its folder belong to one of them
-  /// and are writable by nobody else.
+  /// Reads a file that nobody but root and the current user can have changed: the file and its folder belong to one of
+  /// them and are writable by nobody else.
   package static func load(path: String) throws(PolicyError) -> PolicyFile {
     try parse(text: contents(of: path), fileName: path)
   }

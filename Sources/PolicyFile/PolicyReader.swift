@@ -147,7 +147,8 @@ struct PolicyReader {
     ]
     let misplaced = bits.intersection(ofKeys)
     if !misplaced.isEmpty {
-      warn(rules, "no effect on a value, these belong into the key's own list: \(misplaced.names.joined(separator: ", "))")
+      let names = misplaced.names.joined(separator: ", ")
+      warn(rules, "no effect on a value, these belong into the key's own list: \(names)")
     }
     var name: String?
     if let node = entry["name"] {

@@ -1,4 +1,5 @@
-/// The known word that is nearest to a wrong one: at most a third of its letters (and one more) away, without regard to case.
+/// The known word that is nearest to a wrong one: at most a third of its letters (and one more) away, without regard to
+/// case.
 func nearest(to word: String, among known: [String]) -> String? {
   let wrong = Array(word.lowercased())
   // Somebody's novel in place of a name is not worth the product of the lengths.

@@ -1,6 +1,7 @@
 internal import Glibc
 
-/// Constants that Swift's Glibc module does not show (asm-generic/fcntl.h and linux/fcntl.h: the same on all of Swift's Linuxes).
+/// Constants that Swift's Glibc module does not show (O_PATH and AT_STATX_DONT_SYNC of asm-generic/fcntl.h and
+/// linux/fcntl.h: the same on all of Swift's Linuxes).
 private let pathOnly: Int32 = 0o1000_0000
 private let doNotSynchronize: Int32 = 0x4000
 
@@ -57,9 +58,9 @@ struct TaskDirectory: ~Copyable {
 
   /// The file behind the magic link `exe`, not the file that its text names.
   ///
-  /// Asked without synchronising (AT_STATX_DONT_SYNC, which fstatat passes on): the executable may lie on a file system that
-  /// waits for the very answer which this is needed for (identity.md, 6 (b)). A kernel that refuses the flag leaves the
-  /// process without an executable, so not exempt.
+  /// Asked without synchronising (fstatat passes the flag on): the executable may lie on a file system that waits for
+  /// the very answer which this is needed for (identity.md, 6 (b)). A kernel that refuses the flag leaves the process
+  /// without an executable, so not exempt.
   func executable() -> ExecutableFile? {
     var found = stat()
     guard fstatat(descriptor, "exe", &found, doNotSynchronize) == 0 else { return nil }

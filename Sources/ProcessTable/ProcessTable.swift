@@ -3,8 +3,8 @@ internal import Glibc
 
 /// Who is behind a thread id (MP_PROCESS_TABLE).
 ///
-/// Nothing is kept between requests yet: a caller that waits for an answer can neither exec nor exit, so what /proc says
-/// before the answer is free of races (identity.md, 4), and it is asked only when a rule has matched.
+/// Nothing is kept between requests yet: a caller that waits for an answer can neither exec nor exit, so what /proc
+/// says before the answer is free of races (identity.md, 4), and it is asked only when a rule has matched.
 package final class ProcessTable: Sendable {
   /// Our user namespace; nil when it cannot be told, and then nobody is exempt.
   private let userNamespace: String?

@@ -50,8 +50,8 @@ package struct Decision: Sendable {
 }
 
 extension RuleSet {
-  /// Judges an operation by these rules and nothing else. The process is looked up only when a rule matches; a process that
-  /// cannot be found is never exempt.
+  /// Judges an operation by these rules and nothing else. The process is looked up only when a rule matches; a process
+  /// that cannot be found is never exempt.
   package func decide(_ operation: RegistryOperation, process lookUp: () -> ProcessContext?) -> Decision {
     guard let row = FilteredClass.row(of: operation.preClass) else { return .untouched }
     let findings = find(operation, row)
@@ -85,8 +85,8 @@ extension RuleSet {
       matcher.match(key.completeName, .value(valueName), wanted: asked, into: &findings.match)
     case .deleteKey(let key):
       matcher.match(key.completeName, .key, wanted: asked, into: &findings.match)
-      // Only rules that name this key as an ancestor: a key that can be deleted has no subkeys, so what a `**` may put below
-      // it is not there.
+      // Only rules that name this key as an ancestor: a key that can be deleted has no subkeys, so what a `**` may put
+      // below it is not there.
       if isStrict { findings.below = findings.match.below }
     case .renameKey(let key, let newName):
       // A rename takes the old name away like a delete and brings the new one like a create.

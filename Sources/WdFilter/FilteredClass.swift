@@ -43,7 +43,8 @@ package struct FilteredClass: Sendable {
     FilteredClass(
       .preRenameKey, .postRenameKey, operation: .renameKeyOperation, denied: .renameDenied),
     FilteredClass(
-      .preCreateKeyEx, .postCreateKeyEx, hardeningChecked: false, operation: .createKeyOperation, denied: .createDenied),
+      .preCreateKeyEx, .postCreateKeyEx, hardeningChecked: false, operation: .createKeyOperation,
+      denied: .createDenied),
     FilteredClass(
       .preRestoreKey, .postRestoreKey, operation: .restoreKeyOperation, denied: .restoreDenied),
     FilteredClass(

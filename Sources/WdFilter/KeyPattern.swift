@@ -7,8 +7,8 @@ package struct KeyPatternError: Error, Hashable, Sendable {
   package let offset: Int
 }
 
-/// A key's name in a rule: components below `\REGISTRY`, each literal, `*` for exactly one, or `**` for any number, also none
-/// (KeysToSkip n and 0xFFFF). `CurrentControlSet` stands for every control set.
+/// A key's name in a rule: components below `\REGISTRY`, each literal, `*` for exactly one, or `**` for any number,
+/// also none (KeysToSkip n and 0xFFFF). `CurrentControlSet` stands for every control set.
 package struct KeyPattern: Hashable, Sendable {
   enum Component: Hashable, Sendable {
     /// In upper case.

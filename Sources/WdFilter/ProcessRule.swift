@@ -1,6 +1,7 @@
 internal import ProcessTable
 
-/// A path of an executable, or a pattern of one: `*` and `?` stay within a component, `**` does not.
+/// A path of an executable, or a pattern of one: `*` and `?` stay within a component, `**` does not (so the driver's
+/// prefix wildcard is `/folder/**`).
 package struct ExecutablePattern: Hashable, Sendable {
   package let text: String
   private let units: [UInt8]
@@ -15,29 +16,32 @@ package struct ExecutablePattern: Hashable, Sendable {
   /// It may name more than one file.
   package var isGlob: Bool { text.contains("*") || text.contains("?") }
 
-  func matches(_ path: String) -> Bool { Self.matches(units[...], Array(path.utf8)[...]) }
-
-  /// `**` first decides by trying, so the work is bounded by the product of the lengths for each `*` of the pattern; patterns
-  /// come from root's file, paths from the kernel.
-  private static func matches(_ pattern: ArraySlice<UInt8>, _ path: ArraySlice<UInt8>) -> Bool {
-    guard let first = pattern.first else { return path.isEmpty }
+  /// Keeps for each prefix of the path whether the pattern so far takes just that: the work is the product of the
+  /// lengths, whatever the pattern.
+  func matches(_ path: String) -> Bool {
+    let path = Array(path.utf8)
     let slash = UInt8(ascii: "/")
-    switch first {
-    case UInt8(ascii: "*"):
-      let isDouble = pattern.dropFirst().first == first
-      let rest = pattern.dropFirst(isDouble ? 2 : 1)
-      var tail = path
-      while true {
-        if matches(rest, tail) { return true }
-        guard let unit = tail.first, isDouble || unit != slash else { return false }
-        tail = tail.dropFirst()
+    var reached = [Bool](repeating: false, count: path.count + 1)
+    reached[0] = true
+    var index = 0
+    while index < units.count {
+      let unit = units[index]
+      index += 1
+      if unit == UInt8(ascii: "*") {
+        let crossesSlashes = index < units.count && units[index] == unit
+        if crossesSlashes { index += 1 }
+        for position in path.indices where reached[position] && (crossesSlashes || path[position] != slash) {
+          reached[position + 1] = true
+        }
+      } else {
+        for position in path.indices.reversed() {
+          let fits = unit == UInt8(ascii: "?") ? path[position] != slash : path[position] == unit
+          reached[position + 1] = reached[position] && fits
+        }
+        reached[0] = false
       }
-    case UInt8(ascii: "?"):
-      guard let unit = path.first, unit != slash else { return false }
-      return matches(pattern.dropFirst(), path.dropFirst())
-    default:
-      return path.first == first && matches(pattern.dropFirst(), path.dropFirst())
     }
+    return reached[path.count]
   }
 }
 

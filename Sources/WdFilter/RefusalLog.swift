@@ -80,8 +80,8 @@ extension Refusal: CustomStringConvertible {
   }
 }
 
-/// The last refusal for each name, for a bounded number of names; the name that came first goes first. Names are compared
-/// without regard to case.
+/// The last refusal for each name, for a bounded number of names; the name that came first goes first. Names are
+/// compared without regard to case.
 package final class RefusalLog: Sendable {
   private struct State {
     var refusals: [UnicodeName: Refusal] = [:]
@@ -115,7 +115,8 @@ package final class RefusalLog: Sendable {
     }
   }
 
-  /// The last refusal about a key (also about one of its values), or about `key\value`; the default value's name is empty.
+  /// The last refusal about a key (also about one of its values), or about `key\value`; the default value's name is
+  /// empty.
   package func last(for completeName: UnicodeName) -> Refusal? {
     let name = completeName.upcased
     return state.withLock { $0.refusals[name] }

@@ -32,8 +32,8 @@ package struct RuleBits: OptionSet, Hashable, Sendable {
     .tamperProtectionActive,
   ]
 
-  /// Bits about values that a key's own list may hold: they speak of any value of the key. `deleteDenied` is not among them,
-  /// in a key's list it is about the key.
+  /// Bits about values that a key's own list may hold: they speak of any value of the key. `deleteDenied` is not among
+  /// them, in a key's list it is about the key.
   static let valueBitsOfKeyList: RuleBits = [
     .setValueKeyOperation, .setValueRetrieveKeyValueInfo, .deleteValueKeyOperation, .deleteValueRetrieveKeyValueInfo,
     .setValueDenied, .tamperProtectionActive,
@@ -75,7 +75,8 @@ package struct ProcessFlags: OptionSet, Hashable, Sendable {
   package static let threadNotifyRoutineExSet = ProcessFlags(rawValue: 0x400)
   package static let processExplorer = ProcessFlags(rawValue: 0x800)
 
-  /// Exempt from the hardening list. The driver's fourth, System, is nobody here: a request without a process is unknown.
+  /// Exempt from the hardening list. The driver's fourth, System, is nobody here: a request without a process is
+  /// unknown.
   package static let exemptFromHardening: ProcessFlags = [.msMpEng, .friendly, .mpServiceSid]
   /// Exempt from the Denied bits of monitored keys.
   package static let exemptFromDenied: ProcessFlags = [.excluded, .friendly, .mpServiceSid]

@@ -63,12 +63,12 @@ enum RuleSubject {
 
 /// All rules as one immutable tree over upper-cased name components (MP_KEY_ENTRY), in flat arrays.
 ///
-/// A name is cut into components once, each is hashed once, and every step is one look-up in an open-addressing table: the
-/// time depends on the name and on the wildcards along it, not on the number of rules. A name that no rule touches
+/// A name is cut into components once, each is hashed once, and every step is one look-up in an open-addressing table:
+/// the time depends on the name and on the wildcards along it, not on the number of rules. A name that no rule touches
 /// allocates nothing (a name of more than 85 components may cost one scratch block).
 ///
-/// Invariants. 1. A child's index is greater than its parent's. 2. A `**` node has no `**` child. 3. `edges.count` is a power of
-/// two and at most half of it is used, so every probe ends.
+/// Invariants. 1. A child's index is greater than its parent's. 2. A `**` node has no `**` child. 3. `edges.count` is a
+/// power of two and at most half of it is used, so every probe ends.
 final class RuleMatcher: Sendable {
   private enum EdgeKind: UInt32 { case literal = 1, prefix = 2, value = 3 }
 
@@ -108,7 +108,8 @@ final class RuleMatcher: Sendable {
   /// One rule to compile.
   struct Entry {
     let pattern: KeyPattern
-    /// The last component is only the beginning of a name, and everything below is covered (the driver's string prefix).
+    /// The last component is only the beginning of a name, and everything below is covered (the driver's string
+    /// prefix).
     var isPrefix = false
     var key: RulePayload?
     var values: [(name: UnicodeName?, payload: RulePayload)] = []
@@ -286,7 +287,8 @@ final class RuleMatcher: Sendable {
     }
   }
 
-  /// Cuts a complete name at its backslashes and hashes each component in upper case; the leading backslash begins the first.
+  /// Cuts a complete name at its backslashes and hashes each component in upper case; the leading backslash begins the
+  /// first.
   private static func split(
     _ units: UnsafeBufferPointer<UInt16>, into components: UnsafeMutableBufferPointer<Component>
   ) -> Int {
@@ -350,8 +352,8 @@ final class RuleMatcher: Sendable {
       take(node, index, floating: floating, walk, &match)
       return
     }
-    // The first time it is reached is the earliest place in the name, and covers every later one: without this, each `**`
-    // under another multiplies the work.
+    // The first time it is reached is the earliest place in the name, and covers every later one: without this, each
+    // `**` under another multiplies the work.
     if node.nestIndex >= 0 {
       let bit: UInt64 = 1 << UInt64(node.nestIndex % 64)
       let word = Int(node.nestIndex / 64)

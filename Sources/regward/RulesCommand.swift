@@ -15,13 +15,14 @@ struct RulesCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
       abstract: "Checks policy files and tells what is wrong with them.",
       discussion: """
-        Each problem is one line, FILE:LINE:COLUMN: error: or warning: and what it is. A file without errors gets one line \
-        on standard output that says what it protects.
+        Each problem is one line, FILE:LINE:COLUMN: error: or warning: and what it is. A file without errors gets one \
+        line on standard output that says what it protects.
 
-        A policy and its folder must belong to root or to you and be writable by nobody else, or a mount refuses it; so \
-        does this check.
+        A policy and its folder must belong to root or to you and be writable by nobody else, or a mount refuses it; \
+        so does this check.
 
-        Exit status: 0 when every file is usable, warnings or not; 1 when one has errors; 64 when the command line is wrong.
+        Exit status: 0 when every file is usable, warnings or not; 1 when one has errors; 64 when the command line is \
+        wrong.
         """
     )
 
@@ -47,7 +48,8 @@ struct RulesCommand: ParsableCommand {
     private static func summary(_ policy: PolicyFile) -> String {
       let rules = policy.rules
       let hardened = rules.hardened.count { $0.source != .builtIn }
-      var parts = ["ok", "\(hardened) hardened", "\(rules.monitored.count) monitored", "\(rules.processes.count) processes"]
+      var parts = ["ok", "\(hardened) hardened", "\(rules.monitored.count) monitored"]
+      parts.append("\(rules.processes.count) processes")
       if !rules.exclusions.isEmpty { parts.append("\(rules.exclusions.count) exclusions") }
       if rules.mode != .enforce { parts.append("mode \(rules.mode.rawValue)") }
       if !policy.warnings.isEmpty { parts.append("\(policy.warnings.count) warnings") }

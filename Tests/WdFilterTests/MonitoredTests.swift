@@ -108,7 +108,10 @@ struct MonitoredTests {
     let rules = [try rule(#"HKU\*\Software\Run"#, .createDenied)]
     let user = #"\REGISTRY\USER\S-1-5-21"#
     #expect(decide(create(user + #"\Software\Run"#), rules).verdict == .deny)
-    for name in [user + #"\Software"#, user + #"\Software\Run\Sub"#, #"\REGISTRY\USER\Software\Run"#, user + #"\X\Software\Run"#] {
+    for name in [
+      user + #"\Software"#, user + #"\Software\Run\Sub"#, #"\REGISTRY\USER\Software\Run"#,
+      user + #"\X\Software\Run"#,
+    ] {
       #expect(decide(create(name), rules).reason == .untouched, "\(name)")
     }
   }
@@ -213,7 +216,8 @@ struct MonitoredTests {
 
   @Test func aRuleMayBeInAuditModeAlone() throws {
     let rules = [
-      try rule("audited", Self.acmeKey, .createDenied, mode: .audit), try rule("off", Self.acmeKey, .deleteDenied, mode: .off),
+      try rule("audited", Self.acmeKey, .createDenied, mode: .audit),
+      try rule("off", Self.acmeKey, .deleteDenied, mode: .off),
     ]
     let decision = decide(create(acme), rules)
     #expect(decision.verdict == .allow)

@@ -76,7 +76,8 @@ struct PolicyFileTests {
       ])
     #expect(rules.monitored[1].source.description == "p.yaml:28")
     #expect(rules.exclusions.map(\.pattern.text) == ["/bin/sh", "/usr/lib/acme/*"])
-    #expect(policy.warnings.map(\.lintLine) == ["p.yaml:9:3: warning: query_denied is not in force yet in this version"])
+    let warning = "p.yaml:9:3: warning: query_denied is not in force yet in this version"
+    #expect(policy.warnings.map(\.lintLine) == [warning])
   }
 
   @Test func theShortestPolicyStillHardens() throws {
@@ -127,7 +128,8 @@ struct PolicyFileTests {
 
   @Test(arguments: [
     "include: [x]", "doc_open: []", "sync: {}", "queue: {}", "sigma: {}",
-    "processes: [{id: a, when: {cgroup: x}, flags: [Friendly]}]", "processes: [{id: a, when: {sha256: x, uid: 1}, flags: []}]",
+    "processes: [{id: a, when: {cgroup: x}, flags: [Friendly]}]",
+    "processes: [{id: a, when: {sha256: x, uid: 1}, flags: []}]",
   ])
   func whatIsNotThereYetIsAnErrorNotSilence(text: String) {
     #expect(problems("version: 1\n" + text).contains { $0.contains("error:") && $0.contains("not supported yet") })
@@ -246,7 +248,8 @@ struct PolicyFileTests {
     defer { close(descriptor) }
     var bytes = [UInt8](repeating: 0, count: 1 << 16)
     let count = read(descriptor, &bytes, bytes.count)
-    let lines = String(decoding: bytes.prefix(max(0, count)), as: UTF8.self).split(separator: "\n", omittingEmptySubsequences: false)
+    let source = String(decoding: bytes.prefix(max(0, count)), as: UTF8.self)
+    let lines = source.split(separator: "\n", omittingEmptySubsequences: false)
     let quotes = String(repeating: "\"", count: 3)
     guard let first = lines.firstIndex(where: { $0.hasSuffix("#" + quotes) }),
       let last = lines.lastIndex(where: { $0.hasSuffix(quotes + "#") }), first < last

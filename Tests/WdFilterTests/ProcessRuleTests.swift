@@ -34,7 +34,9 @@ struct ProcessRuleTests {
     #expect(try create(by: process(), [entries[0], entries[2]]).isExempt)
   }
 
-  @Test(arguments: [(0, 0o755, true), (0, 0o775, false), (0, 0o757, false), (1000, 0o755, false), (5, 0o755, false)] as [(UInt32, UInt32, Bool)])
+  @Test(arguments: [
+    (0, 0o755, true), (0, 0o775, false), (0, 0o757, false), (1000, 0o755, false), (5, 0o755, false),
+  ] as [(UInt32, UInt32, Bool)])
   func anExecutableAloneMustBeRoots(owner: UInt32, mode: UInt32, counts: Bool) throws {
     let caller = process(uid: 7, owner: owner, mode: mode)
     let decision = try create(by: caller, [entry(exe: "/usr/bin/agent", flags: .friendly)])
@@ -69,6 +71,7 @@ struct ProcessRuleTests {
   }
 
   @Test func withoutAnEntryTheExplanationSaysSo() throws {
-    #expect(try create(by: process("/bin/sh", uid: 42)).explanation == "no process entry of the policy matches /bin/sh, uid 42")
+    let explanation = try create(by: process("/bin/sh", uid: 42)).explanation
+    #expect(explanation == "no process entry of the policy matches /bin/sh, uid 42")
   }
 }

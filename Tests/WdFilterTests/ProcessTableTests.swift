@@ -15,8 +15,14 @@ final class Child {
     let failure = posix_spawn(&id, path, nil, nil, words, variables)
     try #require(failure == 0, "posix_spawn of \(path) failed with \(failure)")
     self.id = id
-    // The spawn comes back before the new image has its arguments and environment: the ready signal is that they can be read.
-    for _ in 0..<5000 where ProcessTable().context(forThread: id, uid: 0, gid: 0)?.commandLine == nil { usleep(1000) }
+    // The spawn comes back before the new image has its arguments and environment: the ready signal is that they can be
+    // read.
+    let table = ProcessTable()
+    for _ in 0..<5000 {
+      if table.context(forThread: id, uid: 0, gid: 0)?.commandLine != nil { return }
+      usleep(1000)
+    }
+    Issue.record("\(path) does not run")
   }
 
   deinit {

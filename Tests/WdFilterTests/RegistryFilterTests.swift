@@ -16,7 +16,8 @@ struct RegistryFilterTests {
         try rule(
           "acme", #"HKLM\SOFTWARE\Acme"#, [.createKeyOperation, .renameKeyOperation, .deleteKeyOperation],
           values: [
-            ValueRule(name: "old", rules: RuleBits(rawValue: 0x2D00)), ValueRule(name: "plain", rules: .setValueKeyOperation),
+            ValueRule(name: "old", rules: RuleBits(rawValue: 0x2D00)),
+            ValueRule(name: "plain", rules: .setValueKeyOperation),
             ValueRule(name: "shut", rules: RuleBits(rawValue: 0xC2D00)),
           ])
       ])

@@ -59,7 +59,8 @@ struct RuleMatcherTests {
         try rule("r\(index)", (["HKLM"] + pattern).joined(separator: #"\"#), .createDenied)
       })
     for _ in 0..<200 {
-      let name = (0..<Int.random(in: 0...5, using: &random)).map { _ in Self.words.randomElement(using: &random) ?? "a" }
+      let length = Int.random(in: 0...5, using: &random)
+      let name = (0..<length).map { _ in Self.words.randomElement(using: &random) ?? "a" }
       let isAncestor = patterns.contains { pattern in
         pattern.count > name.count && matches(pattern.prefix(name.count), name[...])
       }
@@ -81,13 +82,17 @@ struct RuleMatcherTests {
   }
 
   @Test func oddNamesAreNamesLikeOthers() throws {
-    let rules = RuleSet(monitored: [try rule(#"HKLM\SOFTWARE\Acme"#, .createDenied), try rule("one", #"HKLM\SOFTWARE\*"#, .createKeyOperation)])
+    let rules = RuleSet(monitored: [
+      try rule(#"HKLM\SOFTWARE\Acme"#, .createDenied), try rule("one", #"HKLM\SOFTWARE\*"#, .createKeyOperation),
+    ])
     func reason(_ name: UnicodeName) -> Decision.Reason {
       rules.decide(.createKey(completeName: name, parent: key(""))) { nil }.reason
     }
     let software = UnicodeName(#"\REGISTRY\MACHINE\SOFTWARE"#)
     #expect(reason(software.appending("Acme")) == .denied)
-    for odd in ["Acme\0", "Acme ", "Acme.", "Ac%6De", ""] { #expect(reason(software.appending(UnicodeName(odd))) == .watched) }
+    for odd in ["Acme\0", "Acme ", "Acme.", "Ac%6De", ""] {
+      #expect(reason(software.appending(UnicodeName(odd))) == .watched)
+    }
     #expect(reason(software.appending(UnicodeName(units: [0xD800]))) == .watched)
     #expect(reason(UnicodeName("")) == .untouched)
     #expect(reason(UnicodeName("\\")) == .untouched)

@@ -13,7 +13,8 @@ func key(_ name: String) -> KeyReference { KeyReference(id: 1, completeName: Uni
 
 /// The seven operations in short.
 func create(_ name: String) -> RegistryOperation {
-  .createKey(completeName: UnicodeName(name), parent: key(String(name.prefix(upTo: name.lastIndex(of: "\\") ?? name.startIndex))))
+  let parent = name.prefix(upTo: name.lastIndex(of: "\\") ?? name.startIndex)
+  return .createKey(completeName: UnicodeName(name), parent: key(String(parent)))
 }
 func open(_ name: String) -> RegistryOperation { .openKey(key: key(name)) }
 func delete(_ name: String) -> RegistryOperation { .deleteKey(key: key(name)) }
