@@ -214,6 +214,18 @@ struct MonitoredTests {
     #expect(decide(open(acme), rules).reason == .untouched)
   }
 
+  @Test("An exempt process may move an ancestor too, but not one of a key with TamperProtectionActive")
+  func exemptionsReachTheAncestors() throws {
+    let processes = [entry(uid: 1000, flags: .friendly)]
+    let denied = [try rule(Self.acmeKey, .createDenied)]
+    let software = #"\REGISTRY\MACHINE\SOFTWARE"#
+    #expect(decide(rename(software, "x"), denied, processes: processes).isExempt)
+    #expect(decide(rename(software, "x"), denied).verdict == .deny)
+    #expect(decide(rename(software, "x"), denied, mode: .audit).isAudited)
+    let tamper = [try rule(Self.acmeKey, .tamperProtectionActive)]
+    #expect(decide(rename(software, "x"), tamper, processes: processes).verdict == .deny)
+  }
+
   @Test func aRuleMayBeInAuditModeAlone() throws {
     let rules = [
       try rule("audited", Self.acmeKey, .createDenied, mode: .audit),

@@ -97,6 +97,36 @@ struct ProcessTableTests {
     #expect(context.doubts == [.loaderEnvironment])
   }
 
+  @Test func aTracedProcessIsADoubt() throws {
+    typealias Trace = @convention(c) (CLong, CLong, CLong, CLong) -> CLong
+    let seize: CLong = 0x4206
+    let symbol = try #require(dlsym(nil, "ptrace"))
+    // SAFETY: ptrace takes four words; Swift does not import it because it is declared variadic.
+    let trace = unsafeBitCast(symbol, to: Trace.self)
+    let child = try Child("/bin/sleep", ["60"])
+    guard trace(seize, CLong(child.id), 0, 0) == 0 else {
+      print("aTracedProcessIsADoubt is skipped: ptrace is forbidden here")
+      return
+    }
+    #expect(table.context(forThread: child.id, uid: 1000, gid: 0)?.doubts == [.traced])
+  }
+
+  private static let canUnshare = access("/usr/bin/unshare", X_OK) == 0
+
+  @Test(.enabled(if: canUnshare, "unshare is not installed"))
+  func anotherUserNamespaceIsADoubt() throws {
+    let child = try Child("/usr/bin/unshare", ["-U", "/bin/sleep", "60"])
+    for _ in 0..<5000 {
+      guard let context = table.context(forThread: child.id, uid: 1000, gid: 0) else { break }
+      if context.commandLine == "/bin/sleep 60" {
+        #expect(context.doubts.contains(.foreignUserNamespace))
+        return
+      }
+      usleep(1000)
+    }
+    print("anotherUserNamespaceIsADoubt is skipped: user namespaces are forbidden here")
+  }
+
   @Test func aDeletedExecutableIsADoubt() throws {
     var template = Array("/tmp/regward-test-XXXXXX".utf8CString)
     try #require(mkdtemp(&template) != nil)
