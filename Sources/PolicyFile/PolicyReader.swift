@@ -1,0 +1,405 @@
+internal import WdFilter
+internal import Yams
+
+/// Walks one document's nodes, collects every problem, and builds rules of what is right.
+struct PolicyReader {
+  private let fileName: String
+  private(set) var problems: [PolicyProblem] = []
+
+  init(fileName: String) { self.fileName = fileName }
+
+  private struct Place {
+    var line: Int
+    var column: Int
+    init(_ mark: Mark?) {
+      line = mark?.line ?? 1
+      column = mark?.column ?? 1
+    }
+  }
+
+  // MARK: Document
+
+  private static let known = [
+    "version", "mode", "subtree", "hardened", "query_denied", "processes", "monitored", "exclusions",
+  ]
+  private static let flagNames = ProcessFlags.named.map { ($0.name, $0.bit.rawValue) }
+  private static let later = ["include", "doc_open", "sync", "queue", "sigma"]
+
+  /// The rules of `text`; nil when there are errors in `problems`.
+  mutating func read(_ text: String) -> RuleSet? {
+    guard let root = compose(text) else { return nil }
+    guard let document = mapping(root, "the policy", known: Self.known, later: Self.later) else { return nil }
+    if let version = document["version"] {
+      if number(version, maximum: UInt32.max) != 1 { error(version, "version 1 is the only one there is") }
+    } else {
+      error(root, "'version: 1' is missing")
+    }
+    let mode = document["mode"].flatMap { choice($0, RuleMode.self) } ?? .enforce
+    let subtree = document["subtree"].flatMap { choice($0, SubtreeMode.self) } ?? .strict
+    let hardened = list(document["hardened"]) { $0.hardenedKey($1) }
+    let processes = list(document["processes"]) { $0.processRule($1) }
+    let monitored = list(document["monitored"]) { $0.monitoredRule($1) }
+    let exclusions = list(document["exclusions"]) { $0.exclusion($1) }
+    queryDenied(document["query_denied"])
+    refuseDuplicates(document["processes"])
+    refuseDuplicates(document["monitored"])
+    problems.sort { ($0.line, $0.column) < ($1.line, $1.column) }
+    guard !problems.contains(where: { $0.severity == .error }) else { return nil }
+    return RuleSet(
+      mode: mode, subtree: subtree, hardened: hardened, monitored: monitored, processes: processes,
+      exclusions: exclusions)
+  }
+
+  private mutating func compose(_ text: String) -> Node? {
+    do {
+      guard let root = try Yams.compose(yaml: text) else {
+        error(Place(nil), "the policy is empty: at least 'version: 1' is needed")
+        return nil
+      }
+      return root
+    } catch let failure as YamlError {
+      switch failure {
+      case .scanner(let context, let problem, let mark, _), .parser(let context, let problem, let mark, _),
+        .composer(let context, let problem, let mark, _):
+        error(Place(mark), (context.map { $0.text + ": " } ?? "") + problem)
+      case .duplicatedKeysInMapping(let duplicates, let context):
+        error(Place(context.mark), "the same name twice: \(duplicates.sorted().joined(separator: ", "))")
+      case .reader(let problem, let offset, _, _):
+        error(place(ofCharacter: offset ?? 0, in: text), problem)
+      default:
+        error(Place(nil), String(describing: failure))
+      }
+    } catch {
+      self.error(Place(nil), String(describing: error))
+    }
+    return nil
+  }
+
+  private func place(ofCharacter offset: Int, in text: String) -> Place {
+    let before = text.prefix(offset)
+    var place = Place(nil)
+    place.line = before.count(where: \.isNewline) + 1
+    place.column = before.reversed().prefix { !$0.isNewline }.count + 1
+    return place
+  }
+
+  // MARK: Sections
+
+  private mutating func hardenedKey(_ node: Node) -> HardenedKey? {
+    guard let entry = mapping(node, "a hardened key", known: ["service", "key", "match"]) else { return nil }
+    let match = entry["match"].flatMap { choice($0, HardenedKey.Match.self) } ?? .component
+    let pattern: KeyPattern?
+    switch (entry["service"], entry["key"]) {
+    case (let service?, nil):
+      pattern = text(service).flatMap { KeyPattern(service: $0) }
+      if pattern == nil, text(service, quietly: true) != nil {
+        error(service, "a service is the name of one key below Services: no backslash, no *")
+      }
+    case (nil, let key?):
+      pattern = keyPattern(key)
+    case (.some, let key?):
+      error(key, "either 'service' or 'key', not both")
+      return nil
+    case (nil, nil):
+      error(node, "a hardened key needs 'service' or 'key'")
+      return nil
+    }
+    guard let pattern else { return nil }
+    if match == .stringPrefix, !pattern.endsInName {
+      error(entry["match"] ?? node, "string-prefix needs a key whose last component is a name")
+      return nil
+    }
+    return HardenedKey(pattern: pattern, match: match, source: source(node))
+  }
+
+  private mutating func monitoredRule(_ node: Node) -> MonitoredRule? {
+    let known = ["id", "key", "mode", "rules", "hash", "values"]
+    guard let entry = mapping(node, "a monitored key", known: known) else { return nil }
+    let id = identifier(entry["id"], of: node, "a monitored key")
+    let mode = entry["mode"].flatMap { choice($0, RuleMode.self) } ?? .enforce
+    let bits = entry["rules"].map { ruleBits($0) } ?? []
+    var hash: RuleHash?
+    if let node = entry["hash"], let digits = text(node) {
+      hash = RuleHash(hexadecimal: digits)
+      if hash == nil { error(node, "a hash is 16 bytes: 32 hexadecimal digits") }
+    }
+    let values = list(entry["values"]) { $0.valueRule($1) }
+    if entry["rules"] == nil, entry["values"] == nil { error(node, "a monitored key needs 'rules' or 'values'") }
+    guard let key = entry["key"] else {
+      error(node, "a monitored key needs 'key'")
+      return nil
+    }
+    guard let pattern = keyPattern(key), let id else { return nil }
+    return MonitoredRule(
+      id: id, key: pattern, mode: mode, rules: bits, values: values, hash: hash, source: source(node))
+  }
+
+  private mutating func valueRule(_ node: Node) -> ValueRule? {
+    guard let entry = mapping(node, "a value's entry", known: ["name", "rules"]) else { return nil }
+    guard let rules = entry["rules"] else {
+      error(node, "a value's entry needs 'rules'")
+      return nil
+    }
+    let bits = ruleBits(rules)
+    let ofKeys: RuleBits = [
+      .createKeyOperation, .createDenied, .renameKeyOperation, .renameDenied, .deleteKeyOperation, .restoreKeyOperation,
+      .restoreDenied, .replaceKeyOperation, .replaceDenied,
+    ]
+    let misplaced = bits.intersection(ofKeys)
+    if !misplaced.isEmpty {
+      let names = misplaced.names.joined(separator: ", ")
+      warn(rules, "no effect on a value, these belong into the key's own list: \(names)")
+    }
+    var name: String?
+    if let node = entry["name"] {
+      guard let given = text(node) else { return nil }
+      if given.utf16.count > 16383 { error(node, "a value's name has at most 16383 UTF-16 units") }
+      name = given
+    }
+    return ValueRule(name: name, rules: bits)
+  }
+
+  private mutating func processRule(_ node: Node) -> ProcessRule? {
+    guard let entry = mapping(node, "a process entry", known: ["id", "when", "flags", "rules"]) else { return nil }
+    let id = identifier(entry["id"], of: node, "a process entry")
+    var flags: ProcessFlags?
+    if let list = entry["flags"] { flags = ProcessFlags(rawValue: word(list, "flag", Self.flagNames)) }
+    var rules: ProcessRules?
+    if let list = entry["rules"] {
+      rules = ProcessRules(rawValue: word(list, "rule", ProcessRules.named.map { ($0.name, $0.bit.rawValue) }))
+    }
+    if flags == nil, rules == nil { error(node, "a process entry needs 'flags' or 'rules'") }
+    guard let when = entry["when"] else {
+      error(node, "a process entry needs 'when'")
+      return nil
+    }
+    guard let pattern = processPattern(when), let id else { return nil }
+    let rule = ProcessRule(id: id, when: pattern, flags: flags, rules: rules, source: source(node))
+    if rule.givesPrivileges, pattern.restsOnExecutable, let executable = pattern.executable {
+      checkOwner(executable, place(executableNode(when) ?? when))
+    }
+    if (rules ?? []).contains(.notifyRegistryOperationSync) {
+      warn(entry["rules"] ?? node, "NotifyRegistryOperationSync is not in force yet")
+    }
+    return rule
+  }
+
+  private func executableNode(_ when: Node) -> Node? { when.mapping?["exe"] }
+
+  private mutating func processPattern(_ node: Node) -> ProcessPattern? {
+    let later = ["sha256", "cgroup", "label", "parent", "script", "name"]
+    guard let entry = mapping(node, "'when'", known: ["exe", "uid", "gid"], later: later) else { return nil }
+    var pattern = ProcessPattern()
+    if let executable = entry["exe"] { pattern.executable = executablePattern(executable) }
+    if let user = entry["uid"] { pattern.userID = identity(user) }
+    if let group = entry["gid"] { pattern.groupID = identity(group) }
+    guard pattern.executable != nil || pattern.userID != nil || pattern.groupID != nil else {
+      if node.mapping?.isEmpty == true {
+        error(node, "an empty 'when' would match every process: name a root-owned 'exe', a 'uid' or a 'gid'")
+      }
+      return nil
+    }
+    return pattern
+  }
+
+  private mutating func exclusion(_ node: Node) -> ExcludedExecutable? {
+    guard let pattern = executablePattern(node) else { return nil }
+    checkOwner(pattern, place(node))
+    return ExcludedExecutable(pattern: pattern, source: source(node))
+  }
+
+  private mutating func executablePattern(_ node: Node) -> ExecutablePattern? {
+    guard let path = text(node) else { return nil }
+    let pattern = ExecutablePattern(path)
+    if pattern == nil { error(node, "an executable is named by its whole path, beginning with /") }
+    return pattern
+  }
+
+  /// An executable that alone makes a process exempt must be one that only root can have put there.
+  private mutating func checkOwner(_ pattern: ExecutablePattern, _ place: Place) {
+    guard !pattern.isGlob else { return }
+    switch FileOwnership.of(pattern.text) {
+    case nil:
+      warn(place, "\(pattern.text) is not there; it will count only if it belongs to root and nobody else can write it")
+    case let file? where !file.belongsToRootAlone:
+      error(
+        place,
+        "an exemption must rest on something that a caller cannot choose: \(pattern.text) \(file.complaint); "
+          + "name a root-owned executable, or add 'uid' or 'gid'")
+    case .some:
+      break
+    }
+  }
+
+  /// Checked so that a policy written today stays right; without effect until query hardening is there.
+  private mutating func queryDenied(_ node: Node?) {
+    guard let node else { return }
+    _ = list(node) { reader, item -> Bool? in
+      guard let entry = reader.mapping(item, "a query_denied entry", known: ["value", "to"]) else { return nil }
+      if let value = entry["value"] { _ = reader.text(value) } else { reader.error(item, "'value' is missing") }
+      if let flags = entry["to"] {
+        _ = reader.word(flags, "flag", Self.flagNames)
+      } else {
+        reader.error(item, "'to' is missing")
+      }
+      return true
+    }
+    warn(node, "query_denied is not in force yet in this version")
+  }
+
+  private mutating func refuseDuplicates(_ node: Node?) {
+    var seen: [String: Int] = [:]
+    for item in node?.sequence ?? [] {
+      guard let id = item.mapping?["id"], let name = id.scalar?.string else { continue }
+      if let line = seen[name] {
+        error(id, "the id '\(name)' is taken by line \(line)")
+      } else {
+        seen[name] = Place(id.mark).line
+      }
+    }
+  }
+
+  // MARK: Pieces
+
+  private mutating func keyPattern(_ node: Node) -> KeyPattern? {
+    guard let name = text(node) else { return nil }
+    do {
+      return try KeyPattern(name)
+    } catch {
+      var place = place(node)
+      // Only in a plain scalar each character of the name is one of the file.
+      if node.scalar?.style == .plain { place.column += error.offset }
+      self.error(place, "\(error.problem), in '\(name)'")
+      return nil
+    }
+  }
+
+  private mutating func ruleBits(_ node: Node) -> RuleBits {
+    let bits = RuleBits(rawValue: word(node, "rule", RuleBits.named.map { ($0.name, $0.bit.rawValue) }))
+    let known = RuleBits.named.reduce(into: RuleBits.unknown) { $0.formUnion($1.bit) }
+    let strange = bits.subtracting(known)
+    if !strange.isEmpty { warn(node, "bits that no rule has: \(strange.names.joined(separator: ", "))") }
+    return bits
+  }
+
+  /// A list of names, or one number.
+  private mutating func word(_ node: Node, _ what: String, _ named: [(name: String, bit: UInt32)]) -> UInt32 {
+    guard let items = node.sequence else {
+      guard let number = number(node, maximum: UInt32.max, quietly: true) else {
+        error(node, "a list of \(what) names, or one number of 32 bits, expected")
+        return 0
+      }
+      return number
+    }
+    var word: UInt32 = 0
+    for item in items {
+      guard let name = text(item) else { continue }
+      guard let found = named.first(where: { $0.name == name }) else {
+        unknown(item, name, "\(what)", among: named.map(\.name))
+        continue
+      }
+      word |= found.bit
+    }
+    return word
+  }
+
+  private mutating func identifier(_ node: Node?, of owner: Node, _ what: String) -> String? {
+    guard let node else {
+      error(owner, "\(what) needs an 'id': refusals and events show it")
+      return nil
+    }
+    guard let id = text(node) else { return nil }
+    guard !id.isEmpty, id.count <= 128, id.unicodeScalars.allSatisfy({ $0.value >= 0x20 && $0.value != 0x7F }) else {
+      error(node, "an id has 1 to 128 characters, none of them a control character")
+      return nil
+    }
+    return id
+  }
+
+  /// A user's or group's number; the last one means nobody at all to the kernel.
+  private mutating func identity(_ node: Node) -> UInt32? {
+    number(node, maximum: UInt32.max - 1)
+  }
+
+  private mutating func number(_ node: Node, maximum: UInt32, quietly: Bool = false) -> UInt32? {
+    let digits = node.scalar.map { $0.string.replacing("_", with: "") } ?? ""
+    let isHexadecimal = digits.lowercased().hasPrefix("0x")
+    let number = isHexadecimal ? UInt32(digits.dropFirst(2), radix: 16) : UInt32(digits)
+    if let number, number <= maximum, !digits.hasPrefix("+") { return number }
+    if !quietly { error(node, "a number from 0 to \(maximum) expected") }
+    return nil
+  }
+
+  private mutating func choice<Choice: RawRepresentable & CaseIterable>(_ node: Node, _ type: Choice.Type) -> Choice?
+  where Choice.RawValue == String {
+    // `off` is a truth value to YAML 1.1; here the text counts.
+    guard let name = text(node) else { return nil }
+    let choice = Choice(rawValue: name)
+    if choice == nil { unknown(node, name, "value", among: Choice.allCases.map(\.rawValue)) }
+    return choice
+  }
+
+  private mutating func text(_ node: Node, quietly: Bool = false) -> String? {
+    if let scalar = node.scalar { return scalar.string }
+    if !quietly { error(node, "one piece of text expected") }
+    return nil
+  }
+
+  private mutating func list<Item>(_ node: Node?, _ read: (inout PolicyReader, Node) -> Item?) -> [Item] {
+    guard let node else { return [] }
+    guard let items = node.sequence else {
+      error(node, "a list expected")
+      return []
+    }
+    return items.compactMap { read(&self, $0) }
+  }
+
+  /// The entries of a mapping whose names are all known.
+  private mutating func mapping(
+    _ node: Node, _ what: String, known: [String], later: [String] = []
+  ) -> [String: Node]? {
+    guard let mapping = node.mapping else {
+      error(node, "\(what) is a mapping: \(known.joined(separator: ", "))")
+      return nil
+    }
+    var entries: [String: Node] = [:]
+    for (key, value) in mapping {
+      guard let name = key.scalar?.string else {
+        error(key, "a name expected")
+        continue
+      }
+      if known.contains(name) {
+        entries[name] = value
+      } else if later.contains(name) {
+        error(key, "'\(name)' is not supported yet by this version")
+      } else {
+        unknown(key, name, "name", among: known + later)
+      }
+    }
+    return entries
+  }
+
+  private mutating func unknown(_ node: Node, _ name: String, _ what: String, among known: [String]) {
+    let hint = nearest(to: name, among: known).map { "did you mean '\($0)'?" }
+    error(node, "unknown \(what) '\(name)'; " + (hint ?? "known: \(known.joined(separator: ", "))"))
+  }
+
+  // MARK: Problems
+
+  private func place(_ node: Node) -> Place { Place(node.mark) }
+
+  private func source(_ node: Node) -> RuleSource { RuleSource(file: fileName, line: place(node).line) }
+
+  private mutating func error(_ node: Node, _ message: String) { error(place(node), message) }
+
+  private mutating func error(_ place: Place, _ message: String) { add(.error, place, message) }
+
+  private mutating func warn(_ node: Node, _ message: String) { warn(place(node), message) }
+
+  private mutating func warn(_ place: Place, _ message: String) { add(.warning, place, message) }
+
+  private mutating func add(_ severity: PolicyProblem.Severity, _ place: Place, _ message: String) {
+    problems.append(
+      PolicyProblem(severity: severity, file: fileName, line: place.line, column: place.column, message: message))
+  }
+}

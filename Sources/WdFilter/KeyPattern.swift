@@ -1,0 +1,121 @@
+internal import Executive
+
+/// What is wrong with a key's name in a rule, and where.
+package struct KeyPatternError: Error, Hashable, Sendable {
+  package let problem: String
+  /// Characters before the place that is meant.
+  package let offset: Int
+}
+
+/// A key's name in a rule: components below `\REGISTRY`, each literal, `*` for exactly one, or `**` for any number,
+/// also none (KeysToSkip n and 0xFFFF). `CurrentControlSet` stands for every control set.
+package struct KeyPattern: Hashable, Sendable {
+  enum Component: Hashable, Sendable {
+    /// In upper case.
+    case literal(UnicodeName)
+    case anyOne
+    case anyNumber
+    case controlSet
+  }
+
+  /// As written in the policy.
+  package let text: String
+  let components: [Component]
+
+  /// The registry's depth limit; a longer pattern could match nothing.
+  private static let maximumComponents = 512
+  private static let maximumUnits = 255
+
+  private static let roots: [(name: String, below: [String])] = [
+    ("HKLM", ["REGISTRY", "MACHINE"]), ("HKEY_LOCAL_MACHINE", ["REGISTRY", "MACHINE"]),
+    ("HKU", ["REGISTRY", "USER"]), ("HKEY_USERS", ["REGISTRY", "USER"]),
+    ("HKCR", ["REGISTRY", "MACHINE", "SOFTWARE", "CLASSES"]),
+    ("HKEY_CLASSES_ROOT", ["REGISTRY", "MACHINE", "SOFTWARE", "CLASSES"]),
+  ]
+
+  package init(_ text: String) throws(KeyPatternError) {
+    func failure(_ problem: String, at offset: Int = 0) -> KeyPatternError {
+      KeyPatternError(problem: problem, offset: offset)
+    }
+    var parts = text.split(separator: "\\", omittingEmptySubsequences: false)
+    var offset = 0
+    var components: [Component] = []
+    if text.hasPrefix("\\") {
+      parts.removeFirst()
+      offset = 1
+      guard let first = parts.first, first.uppercased() == "REGISTRY" else {
+        throw failure("a name that begins with a backslash must begin with \\REGISTRY")
+      }
+    } else {
+      let root = parts.first ?? ""
+      guard let found = Self.roots.first(where: { $0.name == root.uppercased() }) else {
+        if root.uppercased() == "HKCU" || root.uppercased() == "HKEY_CURRENT_USER" {
+          throw failure("HKCU is another key for every user: write HKU\\*\\… or the user's SID")
+        }
+        if text.contains("/"), !text.contains("\\") { throw failure("components are separated by \\, not by /") }
+        throw failure("'\(root)' is no root: HKLM, HKU, HKCR or \\REGISTRY\\… expected")
+      }
+      components = found.below.map { .literal(UnicodeName($0)) }
+      offset = root.count + 1
+      parts.removeFirst()
+    }
+    for part in parts {
+      switch part {
+      case "":
+        throw failure("an empty component: two backslashes, or one at the end", at: max(0, offset - 1))
+      case "*":
+        components.append(.anyOne)
+      case "**":
+        if components.last != .anyNumber { components.append(.anyNumber) }
+      default:
+        guard !part.contains("*") else {
+          throw failure("* and ** stand for whole components, '\(part)' mixes them with text", at: offset)
+        }
+        let name = UnicodeName(part).upcased
+        guard name.units.count <= Self.maximumUnits else {
+          throw failure("a component is longer than \(Self.maximumUnits) UTF-16 units", at: offset)
+        }
+        let isControlSet = components.count == 3 && name == "CURRENTCONTROLSET" && Self.isSystem(components)
+        components.append(isControlSet ? .controlSet : .literal(name))
+      }
+      offset += part.count + 1
+    }
+    guard components.count <= Self.maximumComponents else {
+      throw failure("more than \(Self.maximumComponents) components")
+    }
+    self.text = text
+    self.components = components
+  }
+
+  private init(text: String, components: [Component]) {
+    self.text = text
+    self.components = components
+  }
+
+  /// `<every control set>\Services\NAME`; nil when that is no name of a key.
+  package init?(service: String) {
+    guard !service.isEmpty, !service.contains("\\"), !service.contains("*"), service.utf16.count <= Self.maximumUnits
+    else { return nil }
+    self.init(
+      text: service,
+      components: [
+        .literal("REGISTRY"), .literal("MACHINE"), .literal("SYSTEM"), .controlSet, .literal("SERVICES"),
+        .literal(UnicodeName(service).upcased),
+      ])
+  }
+
+  /// This key and everything below it.
+  var withDescendants: KeyPattern {
+    components.last == .anyNumber
+      ? self : KeyPattern(text: text, components: components + [.anyNumber])
+  }
+
+  /// The last component is a name, so that it can be taken as a prefix of one.
+  package var endsInName: Bool {
+    if case .literal = components.last { true } else { false }
+  }
+
+  private static func isSystem(_ components: [Component]) -> Bool {
+    components == [.literal("REGISTRY"), .literal("MACHINE"), .literal("SYSTEM")]
+  }
+}

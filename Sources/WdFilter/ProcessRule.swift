@@ -1,0 +1,171 @@
+internal import ProcessTable
+
+/// A path of an executable, or a pattern of one: `*` and `?` stay within a component, `**` does not (so the driver's
+/// prefix wildcard is `/folder/**`).
+package struct ExecutablePattern: Hashable, Sendable {
+  package let text: String
+  private let units: [UInt8]
+
+  /// nil unless `text` is an absolute path.
+  package init?(_ text: String) {
+    guard text.hasPrefix("/") else { return nil }
+    self.text = text
+    units = Array(text.utf8)
+  }
+
+  /// It may name more than one file.
+  package var isGlob: Bool { text.contains("*") || text.contains("?") }
+
+  /// Keeps for each prefix of the path whether the pattern so far takes just that: the work is the product of the
+  /// lengths, whatever the pattern.
+  func matches(_ path: String) -> Bool {
+    let path = Array(path.utf8)
+    let slash = UInt8(ascii: "/")
+    var reached = [Bool](repeating: false, count: path.count + 1)
+    reached[0] = true
+    var index = 0
+    while index < units.count {
+      let unit = units[index]
+      index += 1
+      if unit == UInt8(ascii: "*") {
+        let crossesSlashes = index < units.count && units[index] == unit
+        if crossesSlashes { index += 1 }
+        for position in path.indices where reached[position] && (crossesSlashes || path[position] != slash) {
+          reached[position + 1] = true
+        }
+      } else {
+        for position in path.indices.reversed() {
+          let fits = unit == UInt8(ascii: "?") ? path[position] != slash : path[position] == unit
+          reached[position + 1] = reached[position] && fits
+        }
+        reached[0] = false
+      }
+    }
+    return reached[path.count]
+  }
+}
+
+/// Which processes an entry is about: everything named must hold.
+package struct ProcessPattern: Hashable, Sendable {
+  package var executable: ExecutablePattern?
+  package var userID: UInt32?
+  package var groupID: UInt32?
+
+  package init(executable: ExecutablePattern? = nil, userID: UInt32? = nil, groupID: UInt32? = nil) {
+    self.executable = executable
+    self.userID = userID
+    self.groupID = groupID
+  }
+
+  func matches(_ process: ProcessContext) -> Bool {
+    if let userID, userID != process.userID { return false }
+    if let groupID, groupID != process.groupID { return false }
+    if let executable {
+      guard let path = process.executable, executable.matches(path) else { return false }
+    }
+    return true
+  }
+
+  /// The executable is the only thing named, so it must be one that nobody but root can have put there.
+  package var restsOnExecutable: Bool { userID == nil && groupID == nil }
+}
+
+/// One entry of the policy's `processes`.
+package struct ProcessRule: Hashable, Sendable {
+  package let id: String
+  package let when: ProcessPattern
+  /// nil: the entry says nothing about flags, and a later one may.
+  package let flags: ProcessFlags?
+  package let rules: ProcessRules?
+  package let source: RuleSource
+
+  package init(id: String, when: ProcessPattern, flags: ProcessFlags?, rules: ProcessRules?, source: RuleSource) {
+    self.id = id
+    self.when = when
+    self.flags = flags
+    self.rules = rules
+    self.source = source
+  }
+
+  /// It frees a process from rules.
+  package var givesPrivileges: Bool {
+    !(flags ?? []).isDisjoint(with: .privileges) || (rules ?? []).contains(.allowAllRegistryOperations)
+  }
+}
+
+/// One entry of the policy's `exclusions` (MpSetProcessExempt's list): its processes are Excluded.
+package struct ExcludedExecutable: Hashable, Sendable {
+  package let pattern: ExecutablePattern
+  package let source: RuleSource
+
+  package init(pattern: ExecutablePattern, source: RuleSource) {
+    self.pattern = pattern
+    self.source = source
+  }
+}
+
+/// What the policy makes of one process, and why it makes no more of it.
+package struct ProcessStanding: Hashable, Sendable {
+  package private(set) var flags: ProcessFlags = []
+  package private(set) var rules: ProcessRules = []
+  /// One sentence per entry that matched, or why there is none.
+  private var remarks: [String] = []
+
+  /// The first matching entry of each kind counts. A nil process is unknown: never exempt.
+  init(of process: ProcessContext?, under ruleSet: RuleSet) {
+    guard let process else {
+      remarks = ["the caller is not known, and an unknown caller is never exempt"]
+      return
+    }
+    var hasFlags = false
+    var hasRules = false
+    for entry in ruleSet.processes where entry.when.matches(process) {
+      let obstacle = entry.givesPrivileges ? Self.obstacle(process, entry.when.restsOnExecutable) : nil
+      if let flags = entry.flags, !hasFlags {
+        hasFlags = true
+        self.flags.formUnion(obstacle == nil ? flags : flags.subtracting(.privileges))
+      }
+      if let rules = entry.rules, !hasRules {
+        hasRules = true
+        self.rules.formUnion(obstacle == nil ? rules : rules.subtracting(.allowAllRegistryOperations))
+      }
+      remark("process entry '\(entry.id)' (\(entry.source))", obstacle)
+    }
+    if let path = process.executable,
+      let exclusion = ruleSet.exclusions.first(where: { $0.pattern.matches(path) })
+    {
+      let obstacle = Self.obstacle(process, true)
+      if obstacle == nil { flags.insert(.excluded) }
+      remark("exclusion '\(exclusion.pattern.text)' (\(exclusion.source))", obstacle)
+    }
+    if remarks.isEmpty {
+      remarks = ["no process entry of the policy matches \(process.executable ?? "the process"), uid \(process.userID)"]
+    }
+  }
+
+  private mutating func remark(_ entry: String, _ obstacle: String?) {
+    remarks.append(obstacle.map { "\(entry) matches, but \($0)" } ?? "\(entry) matches")
+  }
+
+  /// What keeps a matching entry from counting, nil when nothing does.
+  private static func obstacle(_ process: ProcessContext, _ restsOnExecutable: Bool) -> String? {
+    if let doubt = process.doubts.first { return doubt.rawValue }
+    if restsOnExecutable, process.executableFile?.belongsToRoot != true {
+      return "its executable can be changed by others than root"
+    }
+    return nil
+  }
+
+  package var isExemptFromHardening: Bool { !flags.isDisjoint(with: .exemptFromHardening) }
+
+  package var isExemptFromDenied: Bool {
+    !flags.isDisjoint(with: .exemptFromDenied) || rules.contains(.allowAllRegistryOperations)
+  }
+
+  /// Why the process is exempt or not, for people.
+  package var explanation: String {
+    let given = flags.names + rules.names
+    let standing = given.isEmpty ? "" : " [\(given.joined(separator: ", "))]"
+    return remarks.joined(separator: "; ") + standing
+  }
+}

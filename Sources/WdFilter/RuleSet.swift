@@ -1,0 +1,180 @@
+internal import Executive
+
+/// Where a rule was written.
+package struct RuleSource: Hashable, Sendable, CustomStringConvertible {
+  package let file: String
+  package let line: Int
+
+  package init(file: String, line: Int) {
+    self.file = file
+    self.line = line
+  }
+
+  package static let builtIn = RuleSource(file: "built-in", line: 0)
+
+  package var description: String { line > 0 ? "\(file):\(line)" : file }
+}
+
+/// Whether rules refuse, only log what they would refuse, or are not asked. In the order of strength.
+package enum RuleMode: String, Sendable, CaseIterable, Comparable {
+  case off, audit, enforce
+
+  package static func < (a: RuleMode, b: RuleMode) -> Bool { a.strength < b.strength }
+
+  private var strength: Int {
+    switch self {
+    case .off: 0
+    case .audit: 1
+    case .enforce: 2
+    }
+  }
+}
+
+/// How far a protected key reaches upwards.
+package enum SubtreeMode: String, Sendable, CaseIterable {
+  /// Ancestors, and names that would become ancestors, are judged too (wdfilter.md 4, rows 1 to 3).
+  case strict
+  /// The driver's own check: the names themselves.
+  case faithful
+}
+
+/// One key of the hardening list.
+package struct HardenedKey: Hashable, Sendable {
+  package enum Match: String, Sendable, CaseIterable {
+    /// The key and everything below it.
+    case component
+    /// Every name that begins so: the driver's own comparison.
+    case stringPrefix = "string-prefix"
+  }
+
+  package let pattern: KeyPattern
+  package let match: Match
+  package let source: RuleSource
+  /// The key that must always be refused; the self-test at start-up asks for it.
+  package let isCanary: Bool
+
+  package init(pattern: KeyPattern, match: Match = .component, source: RuleSource, isCanary: Bool = false) {
+    self.pattern = pattern
+    self.match = match
+    self.source = source
+    self.isCanary = isCanary
+  }
+
+  /// How the key is called in refusals and events.
+  package var id: String { "hardened: \(pattern.text)" }
+}
+
+/// The hardening list of the product (MpRegCreateHardeningList): there whatever the policy says.
+package enum HardeningList {
+  package static let canaryService = "MpHardCodedBlockHive"
+
+  package static let services = ["WdNisDrv", "WdNisSvc", "WdBoot", "WinDefend", "WdFilter", canaryService]
+
+  package static let keys: [HardenedKey] = services.compactMap { service in
+    KeyPattern(service: service).map {
+      HardenedKey(pattern: $0, source: .builtIn, isCanary: service == canaryService)
+    }
+  }
+}
+
+/// What a rule says about the values of its key.
+package struct ValueRule: Hashable, Sendable {
+  /// nil: any value, the default value included, whose own name is empty.
+  package let name: String?
+  package let rules: RuleBits
+
+  package init(name: String?, rules: RuleBits) {
+    self.name = name
+    self.rules = rules
+  }
+}
+
+/// One monitored key (MP_KEY_ENTRY).
+package struct MonitoredRule: Hashable, Sendable {
+  package let id: String
+  package let key: KeyPattern
+  package let mode: RuleMode
+  package let rules: RuleBits
+  package let values: [ValueRule]
+  /// nil: derived from the id and the rule word.
+  package let hash: RuleHash?
+  package let source: RuleSource
+
+  package init(
+    id: String, key: KeyPattern, mode: RuleMode = .enforce, rules: RuleBits, values: [ValueRule] = [],
+    hash: RuleHash? = nil, source: RuleSource
+  ) {
+    self.id = id
+    self.key = key
+    self.mode = mode
+    self.rules = rules
+    self.values = values
+    self.hash = hash
+    self.source = source
+  }
+}
+
+/// All rules of one policy, compiled; never changed, only replaced whole (MpRegUpdateData).
+package final class RuleSet: Sendable {
+  package let mode: RuleMode
+  package let subtree: SubtreeMode
+  /// The policy's entries first, then the product's, so that a refusal names a line of the policy where there is one.
+  package let hardened: [HardenedKey]
+  package let monitored: [MonitoredRule]
+  package let processes: [ProcessRule]
+  package let exclusions: [ExcludedExecutable]
+  let matcher: RuleMatcher
+  /// The OR of all rules (MonitoredKeysRules).
+  package let monitoredBits: RuleBits
+
+  package init(
+    mode: RuleMode = .enforce, subtree: SubtreeMode = .strict, hardened: [HardenedKey] = [],
+    monitored: [MonitoredRule] = [], processes: [ProcessRule] = [], exclusions: [ExcludedExecutable] = []
+  ) {
+    self.mode = mode
+    self.subtree = subtree
+    self.hardened = hardened + HardeningList.keys
+    self.monitored = monitored
+    self.processes = processes
+    self.exclusions = exclusions
+
+    var entries: [RuleMatcher.Entry] = []
+    for (index, key) in self.hardened.enumerated() where mode != .off || key.isCanary {
+      let payload = RulePayload(
+        kind: .hardened, rule: Int32(index), bits: [], isAudited: mode == .audit,
+        hash: RuleHash(ruleID: key.id, rules: [], valueName: nil), isCanary: key.isCanary)
+      let isPrefix = key.match == .stringPrefix && key.pattern.endsInName
+      entries.append(
+        RuleMatcher.Entry(
+          pattern: isPrefix ? key.pattern : key.pattern.withDescendants, isPrefix: isPrefix, key: payload))
+    }
+    var bits: RuleBits = []
+    for (index, rule) in monitored.enumerated() {
+      // Audit means that nothing is refused, whatever a single rule asks for.
+      let effective = min(mode, rule.mode)
+      guard effective != .off else { continue }
+      func payload(_ rules: RuleBits, _ valueName: String?) -> RulePayload {
+        bits.formUnion(rules)
+        return RulePayload(
+          kind: .monitored, rule: Int32(index), bits: rules, isAudited: effective == .audit,
+          hash: rule.hash ?? RuleHash(ruleID: rule.id, rules: rules, valueName: valueName))
+      }
+      var entry = RuleMatcher.Entry(pattern: rule.key, key: payload(rule.rules, nil))
+      entry.values = rule.values.map { ($0.name.map { UnicodeName($0) }, payload($0.rules, $0.name ?? "*")) }
+      let ofAnyValue = rule.rules.intersection(.valueBitsOfKeyList)
+      if !ofAnyValue.isEmpty { entry.values.append((nil, payload(ofAnyValue, nil))) }
+      entries.append(entry)
+    }
+    monitoredBits = bits
+    matcher = RuleMatcher(entries)
+  }
+
+  /// The classes that these rules need to see, pre and post.
+  package var interests: UInt64 {
+    FilteredClass.table.reduce(0) { mask, row in
+      let isHardened = row.isHardeningChecked || row.isBeyondDriver || row.pre == .preCreateKeyEx
+      let isMonitored = !monitoredBits.isDisjoint(with: row.flag.union(.tamperProtectionActive))
+      return isHardened || isMonitored ? mask | row.pre.bit | row.post.bit : mask
+    }
+  }
+}
