@@ -101,7 +101,8 @@ import Testing
     #expect { try hive.delete(keys[1]) } throws: { isDamaged($0) }
     #expect { try hive.set("value", of: keys[1], to: []) } throws: { isDamaged($0) }
     #expect(!hive.hasUncommittedChanges)
-    #expect(hive.dump() == before)
+    let isUnchanged = hive.dump() == before
+    #expect(isUnchanged)
     #expect(try hive.statistics() == statistics)
     // The other keys can be changed, and the failed change left nothing behind in what is written.
     try hive.delete(keys[3])
@@ -114,7 +115,9 @@ import Testing
     bytes[4096] = 0
     let hive = try TestHive(device: MemoryDevice(bytes))
     #expect(try hive.subkey("d", of: hive.root) == keys[3])
-    #expect { _ = try hive.create("X", under: hive.root) } throws: { "\($0)".hasPrefix("hive bin at file offset 0x1000") }
+    #expect { _ = try hive.create("X", under: hive.root) } throws: {
+      "\($0)".hasPrefix("hive bin at file offset 0x1000")
+    }
   }
 
   /// Random bytes over a good hive: errors, never a trap, and whatever succeeded did not break what was whole.
@@ -147,7 +150,9 @@ import Testing
 @Suite struct RealHiveTests {
   @Test(
     .enabled(if: Shared.isThere, "../shared is absent"),
-    arguments: ["real/SAM", "real/BCD", "real/TruncatedPairHive2", "craft/edge_index_lf_ri.hiv", "craft/edge_names.hiv"])
+    arguments: [
+      "real/SAM", "real/BCD", "real/TruncatedPairHive2", "craft/edge_index_lf_ri.hiv", "craft/edge_names.hiv",
+    ])
   func changedHivesStayWhole(name: String) throws {
     let hive = try TestHive(device: MemoryDevice(Shared.hive(name)))
     hive.expectSound()

@@ -77,7 +77,8 @@ import Testing
       holder.executableURL = URL(filePath: "/usr/bin/env")
       holder.arguments = [
         "python3", "-c",
-        "import fcntl,sys; f=open(sys.argv[1],'r+'); fcntl.lockf(f,fcntl.LOCK_EX); print('x',flush=True); sys.stdin.read()",
+        "import fcntl,sys; f=open(sys.argv[1],'r+'); fcntl.lockf(f,fcntl.LOCK_EX)\n"
+          + "print('x',flush=True); sys.stdin.read()",
         path,
       ]
       let (input, output) = (Pipe(), Pipe())

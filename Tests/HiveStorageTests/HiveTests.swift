@@ -93,7 +93,9 @@ import Testing
     for name in names { keys.append(try hive.create(name, under: root)) }
     hive.expectSound()
     #expect(try hive.subkeyNames(of: root).count == 3000)
-    for (name, key) in zip(names, keys) { #expect(try hive.subkey(UnicodeName(name.description.lowercased()), of: root) == key) }
+    for (name, key) in zip(names, keys) {
+      #expect(try hive.subkey(UnicodeName(name.description.lowercased()), of: root) == key)
+    }
     #expect(try hive.subkey("Key3002", of: root) == nil)
     #expect(try hive.subkeyNames(of: root, from: 2995) == hive.subkeyNames(of: root).suffix(5))
     try hive.commit()
@@ -165,7 +167,9 @@ import Testing
     let hive = try TestHive(minorVersion: minor)
     let root = hive.root
     let sizes = [0, 1, 2, 3, 4, 5, 8, 100, 4000, 4096, 16343, 16344, 16345, 32688, 32689, 100_000]
-    for size in sizes { try hive.set(UnicodeName("s\(size)"), of: root, to: bytes(size), type: ValueType(rawValue: UInt32(size))) }
+    for size in sizes {
+      try hive.set(UnicodeName("s\(size)"), of: root, to: bytes(size), type: ValueType(rawValue: UInt32(size)))
+    }
     hive.expectSound()
     // One value through all sizes, up and down: its cell stays.
     let value = try hive.set("moving", of: root, to: [])

@@ -128,7 +128,8 @@ private final class Model {
     var open = [(hive.root, model)]
     while let (key, place) = open.popLast() {
       let names = try hive.subkeyNames(of: key)
-      #expect(names == place.subkeys.values.map(\.name).sorted { UpcaseTable.compare($0.units.span, $1.units.span) < 0 })
+      let expected = place.subkeys.values.map(\.name)
+      #expect(names == expected.sorted { UpcaseTable.compare($0.units.span, $1.units.span) < 0 })
       #expect(try hive.keyNode(at: key).valueCount == place.values.count)
       for (name, value) in place.values.values {
         let cell = try #require(try hive.value(name, of: key))

@@ -5,8 +5,8 @@ internal import Executive
 /// 1. Bins and cells cover the data exactly; no two free cells of a bin are neighbours.
 /// 2. Every cell reached is allocated and reached once (security cells: once for each key that counts itself there).
 /// 3. Every child's parent is its key; the root, and only the root, is the hive's entry.
-/// 4. A list holds as many subkeys as its key counts, in ascending order without twins, with the right hints; no list is
-///    empty, and a key without subkeys has none.
+/// 4. A list holds as many subkeys as its key counts, in ascending order without twins, with the right hints; no list
+///    is empty, and a key without subkeys has none.
 /// 5. Names and class names fit their cells and the limits; no two values of a key share a name.
 /// 6. Data fits; long data is big data exactly where the version has it.
 /// 7. The "longest" fields are upper bounds.

@@ -45,7 +45,7 @@ struct DirtLog {
             + "its log \(log.name) is of the new format, which cannot be replayed yet")
       }
       guard BaseBlock.FileType.oldLogs.contains(sector[BaseBlock.Field.fileType]), body == signatureDirt,
-        sector.lastWritten >= hiveTime, sector.lastWritten > best?.sector.lastWritten ?? FileTime(rawValue: 0) || best == nil
+        sector.lastWritten >= hiveTime, best.map({ sector.lastWritten > $0.sector.lastWritten }) ?? true
       else { continue }
       if let found = try read(log, head: sector, primary: primary) { best = found }
     }
