@@ -36,10 +36,11 @@ extension Hive {
 
   // MARK: Enumerating
 
-  /// Calls `body` with the place and the key of every subkey from the one at `index` on, in the order of the list, until
-  /// it returns false. Starting anywhere costs no more than the number of leaves.
+  /// Calls `body` with the place and the key of every subkey from the one at `index` on, in the order of the list,
+  /// until it returns false. Starting anywhere costs no more than the number of leaves.
   ///
-  /// The keys are not looked at. A damaged list is served as far as it can be read, and its damage is thrown at the end.
+  /// The keys are not looked at. A damaged list is served as far as it can be read, and its damage is thrown at the
+  /// end.
   package func forEachSubkey(
     of key: CellIndex, from index: Int = 0, _ body: (Int, CellIndex) throws(HiveError) -> Bool
   ) throws(HiveError) {
@@ -96,8 +97,8 @@ extension Hive {
 
   // MARK: Finding
 
-  /// The subkey of this name, without regard to case; of twins the first. Finds every name that can be read, also in lists
-  /// that are damaged or out of order.
+  /// The subkey of this name, without regard to case; of twins the first. Finds every name that can be read, also in
+  /// lists that are damaged or out of order.
   package func findSubkey(of key: CellIndex, named name: Span<UInt16>) throws(HiveError) -> CellIndex? {
     let node = try keyNode(at: key)
     guard node.subkeyCount > 0 else { return nil }
@@ -158,8 +159,8 @@ extension Hive {
 
   /// As `lowerBound`, by reading the whole list; remembers the list when it is sorted. Nil when nothing can be read.
   ///
-  /// With `strict` damage of the lists is thrown, as befits a caller who is going to change them; damaged keys in a list are
-  /// passed over in any case.
+  /// With `strict` damage of the lists is thrown, as befits a caller who is going to change them; damaged keys in a
+  /// list are passed over in any case.
   func scan(_ node: KeyNode, for name: Span<UInt16>, strict: Bool) throws(HiveError) -> SubkeyPosition? {
     guard node.subkeyCount > 0 else { return nil }
     let list: SubkeyList

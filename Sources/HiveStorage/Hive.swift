@@ -34,9 +34,9 @@ package struct Hive: ~Copyable {
   /// A commit failed after it had begun to change the primary file: the log holds the only whole copy.
   var isPrimaryUnfinished = false
 
-  /// Opens the hive on `device`. `log` takes the transaction log of our commits and `otherLogs` are what else lies beside
-  /// the hive; a hive that an old-format log among them can make whole is recovered: on the device for `.readWrite`, in
-  /// memory for `.readOnly`.
+  /// Opens the hive on `device`. `log` takes the transaction log of our commits and `otherLogs` are what else lies
+  /// beside the hive; a hive that an old-format log among them can make whole is recovered: on the device for
+  /// `.readWrite`, in memory for `.readOnly`.
   ///
   /// Throws `notAHive`, `dirty` when a write was not finished and cannot be recovered here, `device`, and for
   /// `.readWrite` `damaged` when the file is shorter than its bins.
@@ -176,8 +176,11 @@ package struct Hive: ~Copyable {
       image.endTransaction()
       return result
     } catch {
-      image.rollBack()
-      freeCells = nil
+      // What is known about the bytes was learnt while they were others. A refusal before any change costs nothing.
+      if image.rollBack() {
+        freeCells = nil
+        sortedLists.removeAll()
+      }
       throw error
     }
   }

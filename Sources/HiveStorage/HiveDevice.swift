@@ -1,4 +1,5 @@
-/// What a hive lies on: bytes that can be read, written, made durable and resized. `Hive` does no input or output of its own.
+/// What a hive lies on: bytes that can be read, written, made durable and resized. `Hive` does no input or output of
+/// its own.
 ///
 /// Offsets and sizes are in bytes. Every method either does all of its work or throws.
 package protocol HiveDevice: AnyObject, Sendable {

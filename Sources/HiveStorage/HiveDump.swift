@@ -160,7 +160,8 @@ package struct HiveDump {
     return path
   }
 
-  /// As backslashes also separate keys, a name that begins as what follows the backslash of an escape is escaped itself.
+  /// As backslashes also separate keys, a name that begins as what follows the backslash of an escape is escaped
+  /// itself.
   private static func looksEscaped(_ units: [UInt16]) -> Bool {
     guard units[0] == 0x75 else { return false }
     if units.count >= 3, units[1] == 0x7B, units[2] == 0x7D { return true }

@@ -3,8 +3,8 @@ internal import Glibc
 /// The whole primary file in memory, as it will be written: the base block, then the hive bins.
 ///
 /// 1. It lies in one reservation that holds the largest legal hive, so growing never moves a byte.
-/// 2. Every change goes through `store`, `copy` or `move`, which mark the page dirty and, inside a transaction, keep the
-///    old bytes for `rollBack`.
+/// 2. Every change goes through `store`, `copy` or `move`, which mark the page dirty and, inside a transaction, keep
+///    the old bytes for `rollBack`.
 /// 3. Offsets are file offsets in bytes; loads and stores outside base block and bins are our bugs and trap.
 struct HiveImage: ~Copyable, @unchecked Sendable {
   // SAFETY: the memory at `base` belongs to this value alone and is unmapped once, in deinit. Reading methods only load
@@ -123,9 +123,9 @@ struct HiveImage: ~Copyable, @unchecked Sendable {
 
   mutating func endTransaction() { undo = nil }
 
-  /// Gives every byte changed since `beginTransaction` its old value, last change first.
-  mutating func rollBack() {
-    guard let undo else { return }
+  /// Gives every byte changed since `beginTransaction` its old value, last change first; false when there was none.
+  mutating func rollBack() -> Bool {
+    guard let undo else { return false }
     for (offset, range) in undo.entries.reversed() {
       undo.bytes.withUnsafeBytes { saved in
         let old = UnsafeRawBufferPointer(rebasing: saved[range])
@@ -133,8 +133,10 @@ struct HiveImage: ~Copyable, @unchecked Sendable {
       }
     }
     for page in undo.newlyDirty { dirty.remove(page) }
+    let hadGrown = binsSize != undo.binsSize
     binsSize = undo.binsSize
     self.undo = nil
+    return hadGrown || !undo.entries.isEmpty
   }
 }
 

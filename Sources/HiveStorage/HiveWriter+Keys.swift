@@ -76,8 +76,8 @@ extension Hive {
     }
   }
 
-  /// Gives the key another name, or the same in another case, and returns where the key lies then: a longer name may move
-  /// it. Throws `nameCollision`, `cannotDelete` for the root, and `limit` as `createKey`.
+  /// Gives the key another name, or the same in another case, and returns where the key lies then: a longer name may
+  /// move it. Throws `nameCollision`, `cannotDelete` for the root, and `limit` as `createKey`.
   package mutating func renameKey(
     _ key: CellIndex, to name: Span<UInt16>, time: FileTime
   ) throws(HiveError) -> CellIndex {

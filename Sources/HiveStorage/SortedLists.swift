@@ -3,8 +3,8 @@ internal import Synchronization
 
 /// Which keys' subkey lists were seen to be sorted as Windows sorts them: one bit a key node, set by readers.
 ///
-/// A sorted list is searched by halves, and what is not found there is not in the list. Lists of other tools, and damaged
-/// ones, may be in any order: they are read through every time. Our own changes keep a sorted list sorted.
+/// A sorted list is searched by halves, and what is not found there is not in the list. Lists of other tools, and
+/// damaged ones, may be in any order: they are read through every time. Our own changes keep a sorted list sorted.
 struct SortedLists: ~Copyable, @unchecked Sendable {
   // SAFETY: the memory at `words` belongs to this value alone and is unmapped once. It is made of zeros, which is what
   // Atomic<UInt64>(0) is, and touched only through those atomics, so readers on many threads may set bits.
@@ -42,5 +42,13 @@ struct SortedLists: ~Copyable, @unchecked Sendable {
   func remove(_ key: CellIndex) {
     guard let (word, bit) = place(key) else { return }
     words[word].bitwiseAnd(~bit, ordering: .relaxed)
+  }
+
+  /// Forgets everything; nobody else may be reading.
+  func removeAll() {
+    // Private anonymous memory reads as zeros after this.
+    if madvise(UnsafeMutableRawPointer(words), Self.size, MADV_DONTNEED) != 0 {
+      memset(UnsafeMutableRawPointer(words), 0, Self.size)
+    }
   }
 }

@@ -44,7 +44,8 @@ extension HiveImage {
   ) throws(HiveError) -> Cell {
     let cell = try cell(index, as: structure)
     guard cell.count >= minimum, load(UInt16.self, cell, 0) == signature.rawValue else {
-      throw .damaged(structure: structure, offset: index.fileOffset, problem: "the signature \"\(signature)\" is missing")
+      throw .damaged(
+        structure: structure, offset: index.fileOffset, problem: "the signature \"\(signature)\" is missing")
     }
     return cell
   }

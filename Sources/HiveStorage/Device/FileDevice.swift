@@ -54,7 +54,8 @@ package final class FileDevice: HiveDevice {
     return (UInt64(status.st_dev), UInt64(status.st_ino))
   }
 
-  /// Keeps others out (`exclusive`) or writers out, until this device is gone; throws `locked` with the holder's process.
+  /// Keeps others out (`exclusive`) or writers out, until this device is gone; throws `locked` with the holder's
+  /// process.
   ///
   /// A lock of the process: it is lost at fork, and when any descriptor of the file is closed in this process.
   package func lock(exclusive: Bool) throws(HiveError) {

@@ -17,7 +17,9 @@ package final class MemoryDevice: HiveDevice {
   package func read(at offset: Int, into buffer: UnsafeMutableRawBufferPointer) throws(HiveError) {
     let isInside = contents.withLock { bytes in
       guard offset >= 0, offset + buffer.count <= bytes.count else { return false }
-      bytes.withUnsafeBytes { buffer.copyMemory(from: UnsafeRawBufferPointer(rebasing: $0[offset..<offset + buffer.count])) }
+      bytes.withUnsafeBytes { contents in
+        buffer.copyMemory(from: UnsafeRawBufferPointer(rebasing: contents[offset..<offset + buffer.count]))
+      }
       return true
     }
     guard isInside else {

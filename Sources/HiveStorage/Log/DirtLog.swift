@@ -45,7 +45,7 @@ struct DirtLog {
             + "its log \(log.name) is of the new format, which cannot be replayed yet")
       }
       guard BaseBlock.FileType.oldLogs.contains(sector[BaseBlock.Field.fileType]), body == signatureDirt,
-        sector.lastWritten >= hiveTime, sector.lastWritten > best?.sector.lastWritten ?? FileTime(rawValue: 0) || best == nil
+        sector.lastWritten >= hiveTime, best.map({ sector.lastWritten > $0.sector.lastWritten }) ?? true
       else { continue }
       if let found = try read(log, head: sector, primary: primary) { best = found }
     }
@@ -123,6 +123,11 @@ struct DirtLog {
   /// Replays the log on the primary file and makes that clean. Done twice, it does the same.
   func finish(on primary: any HiveDevice) throws(HiveError) {
     if try primary.size() < BaseBlock.size + binsSize { try primary.resize(to: BaseBlock.size + binsSize) }
+    // That it is dirty may be known to the page cache only: no page may reach the disk before that does.
+    var dirty = sector
+    dirty.setSequence(primary: sector.primarySequence, secondary: sector.primarySequence &- 1)
+    try primary.write(dirty.bytes, at: 0)
+    try primary.sync()
     try forEachRun { (bins, log, count) throws(HiveError) in
       var pages = [UInt8](repeating: 0, count: count)
       try device.read(at: log, into: &pages)

@@ -11,6 +11,8 @@ extension Hive {
     guard hasUncommittedChanges else { return }
     try finishInterruptedCommit()
     try emptyStaleLogs()
+    // A log older than its hive is not replayed: a clock that was set back must not make it so.
+    let time = max(time, baseSector.lastWritten)
     // The first bin has a spare copy of the base block's time; recovery compares them.
     image.store(time.rawValue, at: BaseBlock.size + HiveBin.Field.lastWritten)
     var sector = baseSector
