@@ -1,0 +1,176 @@
+package import Executive
+internal import HiveStorage
+
+/// What a name below a key stands for.
+package enum RegistryObject {
+  /// The receiver holds the key and gives it back with `Registry.close`.
+  case key(KeyControlBlock, KeyInformation)
+  case value(ValueInformation)
+}
+
+/// Which of a key's two name spaces to look in.
+package enum NameSpace: Sendable {
+  case keys, values
+  /// A key hides a value of the same name.
+  case keysThenValues
+}
+
+extension Registry {
+  /// Finds `name` below `key` without regard to case; the `ordinal`-th of its twins (1 in every sound hive). `body` runs under the
+  /// shared lock, so what it notes of the object cannot be overtaken by a change. Throws `objectNameNotFound`.
+  package func lookUp<Result>(
+    _ name: UnicodeName, in key: KeyControlBlock, among space: NameSpace, ordinal: Int = 1,
+    _ body: (RegistryObject) -> Result
+  ) throws(NTStatus) -> Result {
+    try read(key) { hive throws(HiveError) in
+      if space != .values, let cell = try Self.findKey(name, in: key.cell, ordinal: ordinal, hive) {
+        let information = try Self.keyInformation(cell, hive)
+        return body(.key(reference(cell, parent: key, name: information.name), information))
+      }
+      if space != .keys, let cell = try Self.findValue(name, in: key.cell, ordinal: ordinal, hive) {
+        return body(.value(try Self.valueInformation(cell, hive)))
+      }
+      throw .keyNotFound
+    }
+  }
+
+  package func exists(
+    _ name: UnicodeName, in key: KeyControlBlock, among space: NameSpace, ordinal: Int = 1
+  ) throws(NTStatus) -> Bool {
+    try read(key) { hive throws(HiveError) in
+      if space != .values, try Self.findKey(name, in: key.cell, ordinal: ordinal, hive) != nil { return true }
+      return space == .keys ? false : try Self.findValue(name, in: key.cell, ordinal: ordinal, hive) != nil
+    }
+  }
+
+  package func query(_ key: KeyControlBlock) throws(NTStatus) -> KeyInformation {
+    try read(key) { hive throws(HiveError) in try Self.keyInformation(key.cell, hive) }
+  }
+
+  /// The class name of a key, nil when it has none.
+  package func queryClass(of key: KeyControlBlock) throws(NTStatus) -> UnicodeName? {
+    try read(key) { hive throws(HiveError) in try hive.className(ofKey: key.cell) }
+  }
+
+  /// A key's flags as they lie in its node.
+  package func queryFlags(of key: KeyControlBlock) throws(NTStatus) -> UInt16 {
+    try read(key) { hive throws(HiveError) in try hive.keyNode(at: key.cell).flags.rawValue }
+  }
+
+  /// The self-relative security descriptor of a key, nil when it has no usable one.
+  package func querySecurity(of key: KeyControlBlock) throws(NTStatus) -> [UInt8]? {
+    try read(key) { hive throws(HiveError) in try hive.securityDescriptor(ofKey: key.cell) }
+  }
+
+  /// A value with its data and its key's time; `ordinal` as in `lookUp`. Throws `objectNameNotFound`.
+  package func queryValue(
+    of key: KeyControlBlock, named name: UnicodeName, ordinal: Int = 1
+  ) throws(NTStatus) -> (information: ValueInformation, data: [UInt8], lastWriteTime: FileTime) {
+    try read(key) { hive throws(HiveError) in
+      guard let cell = try Self.findValue(name, in: key.cell, ordinal: ordinal, hive) else { throw .keyNotFound }
+      return (
+        try Self.valueInformation(cell, hive), try hive.data(ofValue: cell),
+        try hive.keyNode(at: key.cell).lastWriteTime
+      )
+    }
+  }
+
+  /// Calls `body` for each subkey in the hive's order; a damaged one is left out. True when something was left out.
+  package func enumerateKeys(
+    of key: KeyControlBlock, _ body: (UnicodeName, _ identity: UInt32) -> Void
+  ) throws(NTStatus) -> Bool {
+    try read(key) { hive throws(HiveError) in
+      var isDamaged = false
+      do throws(HiveError) {
+        try hive.forEachSubkey(of: key.cell, from: 0) { _, cell throws(HiveError) in
+          do throws(HiveError) { body(try hive.keyName(at: cell), cell.rawValue) } catch { isDamaged = true }
+          return true
+        }
+      } catch { isDamaged = true }
+      return isDamaged
+    }
+  }
+
+  /// Calls `body` for each value in the hive's order; a damaged one is left out. True when something was left out.
+  package func enumerateValues(
+    of key: KeyControlBlock, _ body: (UnicodeName, _ identity: UInt32) -> Void
+  ) throws(NTStatus) -> Bool {
+    try read(key) { hive throws(HiveError) in
+      var isDamaged = false
+      do throws(HiveError) {
+        try hive.forEachValue(of: key.cell, from: 0) { _, cell throws(HiveError) in
+          do throws(HiveError) { body(try hive.valueName(at: cell), cell.rawValue) } catch { isDamaged = true }
+          return true
+        }
+      } catch { isDamaged = true }
+      return isDamaged
+    }
+  }
+
+  /// Bytes of the hive: all of it, and those free for new cells. Throws `registryCorrupt`.
+  package func querySpace() throws(NTStatus) -> (total: Int, free: Int) {
+    try read(root) { hive throws(HiveError) in
+      let statistics = try hive.statistics()
+      return (total: statistics.fileBytes, free: statistics.freeBytes)
+    }
+  }
+
+  // MARK: Under the lock
+
+  private func read<Result>(
+    _ key: KeyControlBlock, _ body: (borrowing Hive) throws(HiveError) -> Result
+  ) throws(NTStatus) -> Result {
+    try hive.withShared { hive throws(NTStatus) in
+      guard !key.isDeleted else { throw .keyDeleted }
+      do throws(HiveError) { return try body(hive) } catch { throw NTStatus(error) }
+    }
+  }
+
+  static func findKey(
+    _ name: UnicodeName, in key: CellIndex, ordinal: Int, _ hive: borrowing Hive
+  ) throws(HiveError) -> CellIndex? {
+    if ordinal == 1 { return try hive.findSubkey(of: key, named: name.units.span) }
+    var found: CellIndex?
+    var left = ordinal
+    try hive.forEachSubkey(of: key, from: 0) { _, cell throws(HiveError) in
+      if try hive.keyName(at: cell).equalsIgnoringCase(name) { left -= 1 }
+      if left == 0 { found = cell }
+      return left > 0
+    }
+    return found
+  }
+
+  static func findValue(
+    _ name: UnicodeName, in key: CellIndex, ordinal: Int, _ hive: borrowing Hive
+  ) throws(HiveError) -> CellIndex? {
+    if ordinal == 1 { return try hive.findValue(of: key, named: name.units.span) }
+    var found: CellIndex?
+    var left = ordinal
+    try hive.forEachValue(of: key, from: 0) { _, cell throws(HiveError) in
+      if try hive.valueName(at: cell).equalsIgnoringCase(name) { left -= 1 }
+      if left == 0 { found = cell }
+      return left > 0
+    }
+    return found
+  }
+
+  static func keyInformation(_ cell: CellIndex, _ hive: borrowing Hive) throws(HiveError) -> KeyInformation {
+    let node = try hive.keyNode(at: cell)
+    return KeyInformation(
+      name: try hive.keyName(at: cell), lastWriteTime: node.lastWriteTime, subkeyCount: node.subkeyCount,
+      valueCount: node.valueCount, identity: cell.rawValue)
+  }
+
+  static func valueInformation(_ cell: CellIndex, _ hive: borrowing Hive) throws(HiveError) -> ValueInformation {
+    let node = try hive.valueNode(at: cell)
+    return ValueInformation(
+      name: try hive.valueName(at: cell), type: node.type, size: node.dataSize, identity: cell.rawValue)
+  }
+}
+
+extension Registry: RegistryQueries {
+  package func queryValue(of key: KeyReference, named valueName: UnicodeName) -> RegistryValue? {
+    guard let block = keyWithID(key.id), let found = try? queryValue(of: block, named: valueName) else { return nil }
+    return RegistryValue(type: found.information.type, data: found.data)
+  }
+}
