@@ -1,4 +1,4 @@
-internal import Executive
+package import Executive
 package import HiveStorage
 internal import Synchronization
 
@@ -51,5 +51,10 @@ extension Registry {
       guard hive.hasUncommittedChanges else { return }
       try hive.commit()
     }
+  }
+
+  /// `commit` for a caller inside the registry.
+  package func flush() throws(NTStatus) {
+    do throws(HiveError) { try commit() } catch { throw NTStatus(error) }
   }
 }

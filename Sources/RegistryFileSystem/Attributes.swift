@@ -1,0 +1,51 @@
+package import Executive
+
+/// What stat(2) shows.
+package struct Attributes: Sendable {
+  package enum Kind: Sendable { case directory, file }
+
+  package var kind: Kind
+  package var inode: UInt64
+  /// Permission bits.
+  package var permissions: UInt32
+  package var links: UInt32
+  /// Bytes.
+  package var size: Int
+  package var modified: FileTime
+  /// False while somebody writes: the kernel must ask again each time.
+  package var isCacheable: Bool
+}
+
+/// The answer to a look-up.
+package struct Entry: Sendable {
+  package var nodeID: UInt64
+  package var generation: UInt64
+  package var attributes: Attributes
+  /// The name was given as the registry's own spelling encodes: only then may the kernel keep the entry.
+  package var isExactSpelling: Bool
+}
+
+/// How files look and to whom they belong.
+package struct Presentation: Sendable {
+  package var userID: UInt32
+  package var groupID: UInt32
+  package var directoryPermissions: UInt32
+  package var filePermissions: UInt32
+
+  package init(userID: UInt32, groupID: UInt32, umask: UInt32, isReadOnly: Bool) {
+    self.userID = userID
+    self.groupID = groupID
+    // A read-only mount shows what can be done with it.
+    let writable: UInt32 = isReadOnly ? 0o555 : 0o777
+    directoryPermissions = 0o777 & writable & ~umask
+    filePermissions = 0o666 & writable & ~umask
+  }
+}
+
+/// The kernel's cache, as far as it must be told. Called before the reply to the change that it is about.
+package protocol KernelCache: AnyObject, Sendable {
+  /// Every cached name is looked up again at its next use.
+  func dropNames()
+  /// The node's attributes are asked for again.
+  func dropAttributes(of nodeID: UInt64)
+}

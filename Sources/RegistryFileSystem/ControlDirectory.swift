@@ -1,0 +1,84 @@
+internal import ConfigurationManager
+package import Executive
+internal import Synchronization
+
+/// The control directory `/%ctl/` in the root: resolves, is never listed.
+enum ControlFile: CaseIterable, Sendable {
+  case directory
+  /// Write a line, read the answer on the same handle.
+  case command
+  /// The daemon's state as JSON.
+  case status
+
+  var nodeID: UInt64 {
+    switch self {
+    case .directory: 2
+    case .command: 3
+    case .status: 4
+    }
+  }
+
+  var name: String {
+    switch self {
+    case .directory: "%ctl"
+    case .command: "cmd"
+    case .status: "status"
+    }
+  }
+
+  init?(inRoot name: some Collection<UInt8>) {
+    guard name.elementsEqual(Self.directory.name.utf8) else { return nil }
+    self = .directory
+  }
+
+  init?(inDirectory name: some Collection<UInt8>) {
+    guard let file = [Self.command, .status].first(where: { name.elementsEqual($0.name.utf8) }) else { return nil }
+    self = file
+  }
+}
+
+/// Who answers what is asked through the control directory.
+package protocol ControlHandler: AnyObject, Sendable {
+  /// The answer to `why PATH`: `name` is the path as a registry name, that of a key or of a value behind its key's.
+  func why(_ name: UnicodeName) -> String
+  /// The content of `/%ctl/status`.
+  func status() -> String
+}
+
+/// One open handle of a control file. Offsets mean nothing: what is written is a line, what is read is the answer to it.
+package final class ControlSession: Sendable {
+  private struct State {
+    var line: [UInt8] = []
+    var answer: [UInt8] = []
+  }
+
+  private let state = Mutex(State())
+  private static let longestLine = 65536
+
+  /// `execute` answers one whole line.
+  func write(_ bytes: some Collection<UInt8>, _ execute: ([UInt8]) -> String) throws(Errno) {
+    var lines: [[UInt8]] = []
+    try state.withLock { state throws(Errno) in
+      guard state.line.count + bytes.count <= Self.longestLine else { throw .invalid }
+      state.line.append(contentsOf: bytes)
+      while let end = state.line.firstIndex(of: 0x0A) {
+        lines.append(Array(state.line[..<end]))
+        state.line.removeSubrange(...end)
+      }
+    }
+    for line in lines {
+      let answer = Array(execute(line).utf8)
+      state.withLock { $0.answer.append(contentsOf: answer) }
+    }
+  }
+
+  func preset(_ answer: String) { state.withLock { $0.answer = Array(answer.utf8) } }
+
+  func read(_ size: Int) -> [UInt8] {
+    state.withLock { state in
+      let part = Array(state.answer.prefix(size))
+      state.answer.removeFirst(part.count)
+      return part
+    }
+  }
+}

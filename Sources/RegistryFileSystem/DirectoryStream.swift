@@ -1,0 +1,46 @@
+internal import Executive
+
+/// What one open directory lists: the names as they were when it was read from the start.
+///
+/// A snapshot, not a cursor: `rm -r` deletes between two reads, and positions in a hive's lists move when it does.
+package final class DirectoryStream: @unchecked Sendable {
+  // SAFETY: the kernel serialises the reads of one open directory.
+  private(set) var bytes: [UInt8] = []
+  private(set) var entries: [Entry] = []
+
+  package struct Entry: Sendable {
+    package var isDirectory: Bool
+    package var inode: UInt64
+    var start: Int
+    var end: Int
+  }
+
+  package init() {}
+
+  func reset() {
+    bytes.removeAll(keepingCapacity: true)
+    entries.removeAll(keepingCapacity: true)
+  }
+
+  /// Adds an entry whose name `encode` appends.
+  func append(inode: UInt64, isDirectory: Bool, _ encode: (inout [UInt8]) -> Void) {
+    let start = bytes.count
+    encode(&bytes)
+    entries.append(Entry(isDirectory: isDirectory, inode: inode, start: start, end: bytes.count))
+    // For the C side: names end with a NUL, which no encoded name holds.
+    bytes.append(0)
+  }
+
+  package var count: Int { entries.count }
+
+  /// Calls `body` with the entry at `index` and its name, NUL-terminated.
+  package func withEntry<Result>(
+    at index: Int, _ body: (Entry, UnsafePointer<CChar>) -> Result
+  ) -> Result? {
+    guard entries.indices.contains(index) else { return nil }
+    let entry = entries[index]
+    return bytes.withUnsafeBytes { raw in
+      raw.baseAddress.map { body(entry, ($0 + entry.start).assumingMemoryBound(to: CChar.self)) }
+    }
+  }
+}

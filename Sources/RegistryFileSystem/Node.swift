@@ -1,0 +1,66 @@
+internal import ConfigurationManager
+internal import Executive
+internal import Synchronization
+
+/// What the kernel knows by a number: a key's directory, a value's file, or a file of the control directory.
+final class Node: Sendable {
+  enum Kind: Sendable {
+    case key(KeyControlBlock)
+    /// `isRaw`: the `%raw` view, its own file with the value's bytes.
+    case value(isRaw: Bool)
+    case control(ControlFile)
+  }
+
+  /// What changes of a value's file. Guarded by the node's mutex, which is the last in the lock order.
+  struct ValueState {
+    var parent: KeyControlBlock
+    var name: UnicodeName
+    var ordinal = 1
+    /// The value's number in the hive; 0 while it is not there yet.
+    var identity: UInt32
+    var type: ValueType
+    /// Made in this mount without a type: renamed onto a value it takes that one's.
+    var isUntyped = false
+    var isDeleted = false
+    /// Created and not set yet: seen by all, in the hive only when its first handle is closed.
+    var pendingFile: OpenFile?
+    /// Handles open for writing: no attribute may be cached meanwhile.
+    var writers = 0
+    var readers = 0
+    /// One up with every change of the text.
+    var generation: UInt64 = 1
+    /// The generation that the kernel's pages were filled with.
+    var cachedGeneration: UInt64 = 0
+    /// What a writer has in hand and has not set yet, bytes.
+    var unsavedSize: Int?
+    /// The kernel may hold its attributes for long.
+    var isAttributeCached = false
+  }
+
+  let id: UInt64
+  /// Tells apart the nodes that had the same id one after the other.
+  let generation: UInt64
+  let kind: Kind
+  /// Nil for keys and control files.
+  let value: ValueContent?
+  /// For a key: the ids of its values whose attributes the kernel may hold, to be dropped when the key's time changes.
+  let cachedValues = Mutex<[UInt64]>([])
+
+  init(id: UInt64, generation: UInt64, kind: Kind, value: ValueState? = nil) {
+    self.id = id
+    self.generation = generation
+    self.kind = kind
+    self.value = value.map { ValueContent($0) }
+  }
+}
+
+/// The changing part of a value's node behind its lock.
+final class ValueContent: Sendable {
+  private let state: Mutex<Node.ValueState>
+
+  init(_ state: Node.ValueState) { self.state = Mutex(state) }
+
+  func withLock<Result>(_ body: (inout Node.ValueState) -> Result) -> Result {
+    state.withLock { state in body(&state) }
+  }
+}

@@ -1,0 +1,45 @@
+internal import ConfigurationManager
+internal import Executive
+internal import Synchronization
+
+/// One open file: what it has read, what it wants to set, and by which leave.
+package final class OpenFile: Sendable {
+  struct State: ~Copyable {
+    /// The text: of the value for a reader, as changed so far for a writer. Nil until it is needed.
+    var text: [UInt8]?
+    /// The node's generation that `text` was taken from.
+    var generation: UInt64 = 0
+    /// Written since the last set.
+    var hasWritten = false
+    /// Emptied at open or just created, and nothing written yet: set at release, when nobody can be asked any more, by
+    /// `admission`.
+    var isBare = false
+    var admission: Admission?
+    /// A write failed: nothing of this handle is set, the old value stands.
+    var failure: Errno?
+    /// A commit to the disk is due when this handle is synced.
+    var isReleased = false
+  }
+
+  let node: Node
+  let isWritable: Bool
+  let appends: Bool
+  let opener: Caller
+  let state: Mutex<State>
+  let control: ControlSession?
+
+  init(
+    node: Node, isWritable: Bool, appends: Bool, opener: Caller, state: consuming sending State,
+    control: ControlSession? = nil
+  ) {
+    self.node = node
+    self.isWritable = isWritable
+    self.appends = appends
+    self.opener = opener
+    self.state = Mutex(state)
+    self.control = control
+  }
+
+  /// Answers differ from read to read: the kernel must not keep them.
+  package var needsDirectIO: Bool { isWritable || control != nil }
+}

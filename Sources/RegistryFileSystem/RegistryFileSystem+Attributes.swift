@@ -1,0 +1,124 @@
+package import ConfigurationManager
+package import Executive
+internal import Synchronization
+
+extension RegistryFileSystem {
+  /// What stat(2) shows of a node.
+  package func attributes(of nodeID: UInt64) throws(Errno) -> Attributes {
+    guard let node = inodes.node(nodeID) else { throw .noEntry }
+    return try attributes(of: node)
+  }
+
+  /// chmod, chown and a value's times are accepted without effect; a key's time is set; a size is a change of the value.
+  /// `stalePages` is a node whose cached pages must be dropped before the reply.
+  package func setAttributes(
+    of nodeID: UInt64, file: OpenFile?, size: Int?, modified: FileTime?, by caller: Caller
+  ) throws(Errno) -> (attributes: Attributes, stalePages: UInt64?) {
+    guard let node = inodes.node(nodeID) else { throw .noEntry }
+    var stale: UInt64?
+    if let size {
+      guard node.value != nil else {
+        // The command file is opened with O_TRUNC by every shell.
+        if case .control = node.kind { return (try attributes(of: node), nil) }
+        throw .isDirectory
+      }
+      if let file {
+        try resize(file, to: size, by: caller)
+      } else {
+        let file = try open(nodeID, flags: Self.writeOnly, by: caller).file
+        defer { release(file) }
+        try resize(file, to: size, by: caller)
+        stale = try flush(file, by: caller)
+      }
+    }
+    if let modified, case .key(let key) = node.kind {
+      do { try registry.setLastWriteTime(of: key, to: modified, by: caller) } catch { throw Errno(error) }
+      dropTimes(of: key, including: false)
+    } else if registry.isReadOnly, modified != nil {
+      throw .readOnly
+    }
+    return (try attributes(of: node), stale)
+  }
+
+  func attributes(of node: Node, key information: KeyInformation? = nil) throws(Errno) -> Attributes {
+    switch node.kind {
+    case .control(let file): return attributes(of: file)
+    case .key(let key):
+      let now: KeyInformation
+      if let information {
+        now = information
+      } else {
+        do { now = try registry.query(key) } catch { throw Errno(error) }
+      }
+      return Attributes(
+        kind: .directory, inode: Self.inode(now.identity), permissions: presentation.directoryPermissions,
+        links: UInt32(clamping: 2 + now.subkeyCount), size: 0, modified: now.lastWriteTime, isCacheable: true)
+    case .value(let isRaw): return try attributes(ofValue: node, isRaw: isRaw)
+    }
+  }
+
+  private func attributes(ofValue node: Node, isRaw: Bool) throws(Errno) -> Attributes {
+    guard let state = node.value?.withLock({ state in
+      (
+        state.parent, state.name, state.ordinal, state.identity, state.isDeleted, state.pendingFile != nil,
+        state.writers, state.unsavedSize
+      )
+    }) else { throw .noEntry }
+    let (parent, name, ordinal, identity, isDeleted, isPending, writers, unsavedSize) = state
+    var attributes = Attributes(
+      kind: .file, inode: isPending ? 1 << 40 + node.id : Self.inode(identity) + (isRaw ? 1 << 39 : 0),
+      permissions: presentation.filePermissions, links: isDeleted ? 0 : 1, size: unsavedSize ?? 0,
+      modified: FileTime(rawValue: 0), isCacheable: false)
+    if isDeleted { return attributes }
+    if isPending {
+      do { attributes.modified = try registry.query(parent).lastWriteTime } catch { throw Errno(error) }
+      return attributes
+    }
+    // Noted before they are read: a change in between drops them then.
+    if writers == 0 { noteCached(node, parent) }
+    do throws(NTStatus) {
+      let (information, data, time) = try registry.queryValue(of: parent, named: name, ordinal: ordinal)
+      let value = RegistryValue(type: information.type, data: data)
+      attributes.modified = time
+      if unsavedSize == nil { attributes.size = isRaw ? data.count : ValueCodec.text(of: value).count }
+    } catch { throw Errno(error) }
+    attributes.isCacheable = writers == 0
+    return attributes
+  }
+
+  func attributes(of file: ControlFile) -> Attributes {
+    Attributes(
+      kind: file == .directory ? .directory : .file, inode: file.nodeID,
+      permissions: file == .directory ? 0o555 : file == .command ? 0o666 : 0o444, links: file == .directory ? 2 : 1,
+      size: 0, modified: .now(), isCacheable: false)
+  }
+
+  /// Numbers below 16 are the control directory's.
+  static func inode(_ identity: UInt32) -> UInt64 { UInt64(identity) / 8 + 16 }
+
+  // MARK: Exact invalidation
+
+  /// The kernel is about to keep this value's attributes; its time is its key's and must be dropped with it.
+  private func noteCached(_ node: Node, _ parent: KeyControlBlock) {
+    let isNews = node.value?.withLock { state in
+      defer { state.isAttributeCached = true }
+      return !state.isAttributeCached
+    }
+    guard isNews == true, let directory = inodes.node(of: parent) else { return }
+    directory.cachedValues.withLock { $0.append(node.id) }
+  }
+
+  /// The time of `key` has changed in a way that the kernel cannot see: its attributes are asked for again, and those of its values.
+  func dropTimes(of key: KeyControlBlock, including isDirectoryStale: Bool = true) {
+    guard let cache, let directory = inodes.node(of: key) else { return }
+    if isDirectoryStale { cache.dropAttributes(of: directory.id) }
+    let ids = directory.cachedValues.withLock { ids in
+      defer { ids.removeAll(keepingCapacity: true) }
+      return ids
+    }
+    for id in ids {
+      inodes.node(id)?.value?.withLock { $0.isAttributeCached = false }
+      cache.dropAttributes(of: id)
+    }
+  }
+}

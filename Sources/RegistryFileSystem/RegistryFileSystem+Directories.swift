@@ -1,0 +1,55 @@
+package import ConfigurationManager
+internal import Executive
+
+extension RegistryFileSystem {
+  package func openDirectory(_ nodeID: UInt64, by caller: Caller) throws(Errno) -> DirectoryStream {
+    guard let node = inodes.node(nodeID) else { throw .noEntry }
+    if node.value != nil { throw .notDirectory }
+    return DirectoryStream()
+  }
+
+  /// Reads the directory's names anew, `.` and `..` first, then subkeys, then values.
+  package func fill(_ stream: DirectoryStream, of nodeID: UInt64) throws(Errno) {
+    stream.reset()
+    guard let node = inodes.node(nodeID) else { throw .noEntry }
+    if case .control(let file) = node.kind { return fill(stream, of: file) }
+    let key = try key(of: nodeID)
+    do throws(NTStatus) {
+      let own = Self.inode(try registry.query(key).identity)
+      stream.append(inode: own, isDirectory: true) { $0.append(0x2E) }
+      stream.append(inode: own, isDirectory: true) { $0.append(contentsOf: [0x2E, 0x2E]) }
+      // How often each name came, upper-cased, so that twins and values hidden by keys get their suffix.
+      var keys: [UnicodeName: Int] = [:]
+      _ = try registry.enumerateKeys(of: key) { name, identity in
+        let ordinal = (keys[name.upcased] ?? 0) + 1
+        keys[name.upcased] = ordinal
+        stream.append(inode: Self.inode(identity), isDirectory: true) {
+          NameCodec.encode(name, suffix: ordinal > 1 ? .twin(ordinal) : .none, into: &$0)
+        }
+      }
+      var values: [UnicodeName: Int] = [:]
+      _ = try registry.enumerateValues(of: key) { name, identity in
+        let upper = name.upcased
+        let ordinal = (values[upper] ?? 0) + 1
+        values[upper] = ordinal
+        let suffix: NameSuffix = ordinal > 1 ? .twin(ordinal) : keys[upper] != nil ? .value : .none
+        stream.append(inode: Self.inode(identity), isDirectory: false) {
+          NameCodec.encode(name, suffix: suffix, into: &$0)
+        }
+      }
+      for (name, id) in inodes.pendingValues(of: key) where values[name.upcased] == nil {
+        stream.append(inode: 1 << 40 + id, isDirectory: false) {
+          NameCodec.encode(name, suffix: keys[name.upcased] != nil ? .value : .none, into: &$0)
+        }
+      }
+    } catch { throw Errno(error) }
+  }
+
+  private func fill(_ stream: DirectoryStream, of file: ControlFile) {
+    stream.append(inode: file.nodeID, isDirectory: true) { $0.append(0x2E) }
+    stream.append(inode: file.nodeID, isDirectory: true) { $0.append(contentsOf: [0x2E, 0x2E]) }
+    for file in [ControlFile.command, .status] {
+      stream.append(inode: file.nodeID, isDirectory: false) { $0.append(contentsOf: file.name.utf8) }
+    }
+  }
+}

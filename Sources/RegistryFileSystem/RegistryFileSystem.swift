@@ -1,0 +1,195 @@
+package import ConfigurationManager
+internal import Executive
+internal import Synchronization
+
+/// The registry as a file system, without FUSE: keys are directories, values are files. SEMANTICS.md is its contract.
+///
+/// Paths to a change: every one ends in a method of `Registry` that dispatches it; nothing here touches a hive.
+package final class RegistryFileSystem: Sendable {
+  let registry: Registry
+  let presentation: Presentation
+  let inodes: InodeTable
+  let handler: any ControlHandler
+  private let cacheBox = Mutex<(any KernelCache)?>(nil)
+  /// The longest text a value can have, bytes; beyond it a write is refused at once.
+  let largestText: Int
+
+  package init(
+    registry: Registry, presentation: Presentation, largestText: Int, handler: any ControlHandler
+  ) {
+    self.registry = registry
+    self.presentation = presentation
+    self.largestText = largestText
+    self.handler = handler
+    inodes = InodeTable(registry: registry)
+  }
+
+  /// Who is told of changes that the kernel cannot see; set once the session is there.
+  package func attach(_ cache: any KernelCache) { cacheBox.withLock { $0 = cache } }
+
+  var cache: (any KernelCache)? { cacheBox.withLock { $0 } }
+
+  // MARK: Names
+
+  /// Finds `name` in a directory. One look-up more on the node of the answer.
+  package func lookUp(_ name: UnsafePointer<CChar>, in parent: UInt64) throws(Errno) -> Entry {
+    let spelled = Self.bytes(name)
+    guard let node = inodes.node(parent) else { throw .noEntry }
+    if case .control(.directory) = node.kind {
+      guard let file = ControlFile(inDirectory: spelled) else { throw .noEntry }
+      return entry(for: file)
+    }
+    if parent == InodeTable.root, let file = ControlFile(inRoot: spelled) { return entry(for: file) }
+    let key = try key(of: parent)
+    // What is no name at all is simply not there.
+    guard let wanted = try? NameCodec.decode(spelled) else { throw .noEntry }
+    let found = try resolve(wanted, spelled: spelled, in: key)
+    do { return try entry(for: found, spelled: spelled) } catch {
+      // Gone between finding it and asking for its attributes.
+      inodes.forget(found.node.id, count: 1)
+      throw error
+    }
+  }
+
+  /// The kernel gave up `count` look-ups of a node.
+  package func forget(_ nodeID: UInt64, count: UInt64) { inodes.forget(nodeID, count: count) }
+
+  /// What a file name stands for; its node holds one look-up more.
+  struct Found {
+    var node: Node
+    /// The registry's own spelling.
+    var name: UnicodeName
+    var suffix: NameSuffix
+    /// Set for a key.
+    var information: KeyInformation?
+  }
+
+  /// Finds what a decoded name stands for. Throws ENOENT.
+  func resolve(_ wanted: EntryName, spelled: [UInt8], in key: KeyControlBlock) throws(Errno) -> Found {
+    var wanted = wanted
+    if wanted.suffix == .hashed { wanted = try lengthen(spelled, in: key) }
+    var ordinal = 1
+    var space = NameSpace.keysThenValues
+    switch wanted.suffix {
+    case .none, .hashed: if wanted.name.isEmpty { space = .values }
+    case .twin(let number): ordinal = number
+    case .value, .raw, .type: space = .values
+    }
+    let isRaw = wanted.suffix == .raw
+    do throws(NTStatus) {
+      // Under the registry's lock: no change comes between finding the object and noting its node.
+      let found = try registry.lookUp(wanted.name, in: key, among: space, ordinal: ordinal) { object -> Found? in
+        switch object {
+        case .key(let child, let information):
+          return Found(
+            node: inodes.remember(child), name: information.name, suffix: wanted.suffix, information: information)
+        case .value(let value):
+          if case .type(let type) = wanted.suffix, value.type != type { return nil }
+          let node = inodes.remember(value, ordinal: ordinal, of: key, isRaw: isRaw)
+          return Found(node: node, name: value.name, suffix: wanted.suffix)
+        }
+      }
+      guard let found else { throw NTStatus.objectNameNotFound }
+      return found
+    } catch {
+      guard error == .objectNameNotFound, ordinal == 1, !isRaw,
+        let node = inodes.lookUpPending(wanted.name, in: key), let state = node.value?.withLock({ ($0.name, $0.type) })
+      else { throw Errno(error) }
+      if case .type(let type) = wanted.suffix, state.1 != type {
+        inodes.forget(node.id, count: 1)
+        throw .noEntry
+      }
+      return Found(node: node, name: state.0, suffix: wanted.suffix)
+    }
+  }
+
+  /// The name that was shortened to these bytes: the child whose name encodes to them.
+  private func lengthen(_ spelled: [UInt8], in key: KeyControlBlock) throws(Errno) -> EntryName {
+    var match: EntryName?
+    func consider(_ name: UnicodeName, _ suffix: NameSuffix) {
+      guard match == nil, name.units.count > NameCodec.maximumBytes / 6 else { return }
+      var bytes: [UInt8] = []
+      NameCodec.encode(name, into: &bytes)
+      if bytes == spelled { match = EntryName(name: name, suffix: suffix) }
+    }
+    do throws(NTStatus) {
+      _ = try registry.enumerateKeys(of: key) { name, _ in consider(name, .none) }
+      _ = try registry.enumerateValues(of: key) { name, _ in consider(name, .value) }
+    } catch { throw Errno(error) }
+    guard let match else { throw .noEntry }
+    return match
+  }
+
+  /// The answer for what was found; the entry may stay in the kernel's cache only under the registry's own spelling.
+  func entry(for found: Found, spelled: [UInt8]) throws(Errno) -> Entry {
+    Entry(
+      nodeID: found.node.id, generation: found.node.generation,
+      attributes: try attributes(of: found.node, key: found.information),
+      isExactSpelling: isExact(spelled, found.name, found.suffix))
+  }
+
+  private func entry(for file: ControlFile) -> Entry {
+    Entry(nodeID: file.nodeID, generation: 0, attributes: attributes(of: file), isExactSpelling: true)
+  }
+
+  /// Whether the bytes are the listed file name of a registry name.
+  func isExact(_ spelled: [UInt8], _ name: UnicodeName, _ suffix: NameSuffix) -> Bool {
+    var bytes: [UInt8] = []
+    switch suffix {
+    case .none, .value, .twin, .raw, .hashed: NameCodec.encode(name, suffix: suffix, into: &bytes)
+    case .type: return false
+    }
+    return bytes == spelled || (suffix == .value && NameCodec.isShortened(spelled))
+  }
+
+  // MARK: Small things
+
+  func key(of nodeID: UInt64) throws(Errno) -> KeyControlBlock {
+    guard let node = inodes.node(nodeID) else { throw .noEntry }
+    guard case .key(let key) = node.kind else { throw .notDirectory }
+    return key
+  }
+
+  static func bytes(_ name: UnsafePointer<CChar>) -> [UInt8] {
+    var bytes: [UInt8] = []
+    var next = name
+    while next.pointee != 0 {
+      bytes.append(UInt8(bitPattern: next.pointee))
+      next += 1
+    }
+    return bytes
+  }
+
+  /// A name for something new: no suffix but a type (for values), within the format's limits.
+  func newName(_ spelled: [UInt8], isKey: Bool) throws(Errno) -> EntryName {
+    let name = try NameCodec.decode(spelled)
+    switch name.suffix {
+    case .none: break
+    case .type, .value: if isKey { throw .invalid }
+    case .raw, .twin, .hashed: throw .invalid
+    }
+    if isKey {
+      guard !name.name.isEmpty, !name.name.units.contains(0x5C) else { throw .invalid }
+    }
+    guard name.name.units.count <= (isKey ? 255 : 16383) else { throw .nameTooLong }
+    return name
+  }
+
+  /// The registry name that a path below the mount's root stands for; nil when a component is no name.
+  func registryName(ofPath path: some Sequence<UInt8>) -> UnicodeName? {
+    guard var name = try? registry.completeName(of: registry.root) else { return nil }
+    for component in Array(path).split(separator: 0x2F) {
+      guard let decoded = try? NameCodec.decode(component) else { return nil }
+      name = name.appending(decoded.name)
+    }
+    return name
+  }
+
+  /// Bytes of the hive, those free in it, and the longest file name.
+  package func space() -> (total: Int, free: Int) { (try? registry.querySpace()) ?? (total: 0, free: 0) }
+
+  /// Makes every change so far survive power loss.
+  package func sync() throws(Errno) {
+    do { try registry.flush() } catch { throw Errno(error) }
+  }
+}
