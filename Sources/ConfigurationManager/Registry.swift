@@ -26,7 +26,7 @@ package struct ValueInformation: Sendable {
 /// A hive at its place in the registry. Every change goes through the callback stack: pre, the change under the exclusive lock,
 /// post. Queries take the shared lock; callbacks run with no lock held.
 ///
-/// Lock order: `hive`, then `keys`, then whatever the closures given to a method take.
+/// Lock order: `hive`, then whatever the closures given to a method take, then `keys`.
 ///
 /// 1. A `KeyControlBlock` stands for one key for as long as anybody holds it.
 /// 2. A change is made only to the key that was judged: had it moved meanwhile, it is judged again under its new name.

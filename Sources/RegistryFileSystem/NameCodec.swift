@@ -105,11 +105,6 @@ package enum NameCodec {
     return EntryName(name: UnicodeName(units: units), suffix: suffix)
   }
 
-  /// Whether a file name is one that was too long and got a hash.
-  static func isShortened(_ bytes: [UInt8]) -> Bool {
-    bytes.count > keptBytes - 8 && bytes.suffix(18).starts(with: "%~".utf8)
-  }
-
   private static func barePercent<Bytes: RandomAccessCollection<UInt8>>(_ bytes: Bytes) -> Bytes.Index? {
     var rest = bytes[...]
     while let percent = rest.firstIndex(of: 0x25) {

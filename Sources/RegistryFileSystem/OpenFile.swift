@@ -17,8 +17,8 @@ package final class OpenFile: Sendable {
     var admission: Admission?
     /// A write failed: nothing of this handle is set, the old value stands.
     var failure: Errno?
-    /// A commit to the disk is due when this handle is synced.
-    var isReleased = false
+    /// The type that the name it was opened by asks for; nil: the value's own.
+    var type: ValueType?
   }
 
   let node: Node

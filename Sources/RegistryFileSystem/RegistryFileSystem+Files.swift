@@ -10,11 +10,19 @@ extension RegistryFileSystem {
   package func open(
     _ nodeID: UInt64, flags: Int32, by caller: Caller
   ) throws(Errno) -> (file: OpenFile, keepsCache: Bool) {
+    try open(nodeID, flags: flags, as: nil, by: caller)
+  }
+
+  /// `type` is what the value will have when this handle sets it; nil: the one it has.
+  private func open(
+    _ nodeID: UInt64, flags: Int32, as type: ValueType?, by caller: Caller
+  ) throws(Errno) -> (file: OpenFile, keepsCache: Bool) {
     guard let node = inodes.node(nodeID) else { throw .noEntry }
     if case .control(let file) = node.kind { return (try open(file, node, by: caller), false) }
     guard let value = node.value else { throw .isDirectory }
     let isWritable = flags & O_ACCMODE != O_RDONLY
     var state = OpenFile.State()
+    state.type = type
     var keepsCache = false
     if isWritable {
       guard !registry.isReadOnly else { throw .readOnly }
@@ -69,10 +77,10 @@ extension RegistryFileSystem {
         inodes.forget(found.node.id, count: 1)
         throw .exists
       }
-      do {
-        let file = try open(found.node.id, flags: flags, by: caller).file
-        if case .type(let type) = wanted.suffix { found.node.value?.withLock { $0.type = type } }
-        return (try entry(for: found, spelled: spelled), file)
+      do throws(Errno) {
+        let type: ValueType? = if case .type(let type) = wanted.suffix { type } else { nil }
+        let entry = try entry(for: found, spelled: spelled)
+        return (entry, try open(found.node.id, flags: flags, as: type, by: caller).file)
       } catch {
         inodes.forget(found.node.id, count: 1)
         throw error
@@ -117,7 +125,8 @@ extension RegistryFileSystem {
       return
     }
     guard file.isWritable, let value = file.node.value else { throw .badDescriptor }
-    let (parent, name, type) = value.withLock { ($0.parent, $0.name, $0.type) }
+    let (parent, name, ownType) = value.withLock { ($0.parent, $0.name, $0.type) }
+    let type = file.state.withLock { $0.type } ?? ownType
     do throws(Errno) {
       do throws(NTStatus) { _ = try registry.admitSetValue(of: parent, named: name, by: caller) } catch {
         throw Errno(error)
@@ -189,14 +198,20 @@ extension RegistryFileSystem {
   /// Fills the handle's text, or fills it anew when the value has changed since and nothing was written here.
   private func load(_ file: OpenFile) throws(Errno) {
     guard let value = file.node.value else { throw .badDescriptor }
-    let (parent, name, ordinal, generation, isGone) = value.withLock {
-      ($0.parent, $0.name, $0.ordinal, $0.generation, $0.isDeleted || $0.identity == 0)
+    let (parent, name, ordinal, generation, isGone, pendingFile) = value.withLock {
+      ($0.parent, $0.name, $0.ordinal, $0.generation, $0.isDeleted, $0.pendingFile)
     }
     let isNeeded = file.state.withLock { state in
       state.text == nil || (!file.isWritable && !isGone && state.generation != generation)
     }
     guard isNeeded else { return }
     guard !isGone else { throw .noEntry }
+    if let pendingFile, pendingFile !== file {
+      // In the hands of the handle that created it, and nowhere else yet.
+      let text = pendingFile.state.withLock { $0.text ?? [] }
+      file.state.withLock { $0.text = text }
+      return
+    }
     let text: [UInt8]
     do {
       let (information, data, _) = try registry.queryValue(of: parent, named: name, ordinal: ordinal)
@@ -227,11 +242,12 @@ extension RegistryFileSystem {
   }
 
   private func spoil(_ file: OpenFile, _ failure: Errno) {
-    file.state.withLock { state in
+    // Thrown away outside the lock: its callbacks are told.
+    _ = file.state.withLock { state in
       state.failure = failure
       state.hasWritten = false
       state.isBare = false
-      state.admission = nil
+      return state.admission.take()
     }
     file.node.value?.withLock { $0.unsavedSize = nil }
   }
@@ -239,17 +255,22 @@ extension RegistryFileSystem {
   /// The one place where a file's text becomes a value. `caller` nil: at release, by the leave given at open.
   func set(_ file: OpenFile, by caller: Caller?) throws(Errno) -> UInt64? {
     guard let value = file.node.value else { throw .badDescriptor }
-    let (parent, name, type, isDeleted) = value.withLock { ($0.parent, $0.name, $0.type, $0.isDeleted) }
+    let (parent, name, ownType, isDeleted, isPending) = value.withLock {
+      ($0.parent, $0.name, $0.type, $0.isDeleted, $0.pendingFile === file)
+    }
     // Unlinked while it was open: as on any file system, what is written goes nowhere.
     guard !isDeleted else { return nil }
-    let text = file.state.withLock { $0.text ?? [] }
-    let data = try ValueCodec.data(from: text, type: type)
+    let (text, typeAsked) = file.state.withLock { ($0.text ?? [], $0.type) }
+    let type = typeAsked ?? ownType
+    // `touch NEW%dword` makes a number without data; emptied, a number that is there stands.
+    let data = isPending && text.isEmpty ? [] : try ValueCodec.data(from: text, type: type)
     let new = RegistryValue(type: type, data: data)
     let note: (UInt32) -> Void = { [self] identity in
       let wasPending = value.withLock { state in
         defer {
           state.pendingFile = nil
           state.identity = identity
+          state.type = type
           state.unsavedSize = nil
           state.generation += 1
         }

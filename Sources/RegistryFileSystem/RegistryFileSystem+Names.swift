@@ -120,7 +120,15 @@ extension RegistryFileSystem {
         target?.node.value?.withLock { $0.type }
       } else { nil }
     if let type, type != value.type {
-      value = RegistryValue(type: type, data: try ValueCodec.data(from: ValueCodec.text(of: value), type: type))
+      do throws(Errno) {
+        value = RegistryValue(type: type, data: try ValueCodec.data(from: ValueCodec.text(of: value), type: type))
+      } catch {
+        // Who may not set the target is told that, whatever the text.
+        do { _ = try registry.admitSetValue(of: newKey, named: target?.name ?? wanted.name, by: caller) } catch {
+          throw Errno(error)
+        }
+        throw error
+      }
     }
     // A name that is there already keeps the spelling that the hive has.
     let newName = target.map { target in target.node === source.node ? wanted.name : target.name } ?? wanted.name
@@ -131,7 +139,8 @@ extension RegistryFileSystem {
       ) { old, new in
         if old != new {
           markDeleted(new)
-          _ = inodes.unbind(old)
+          // Its other view stays behind: the name it was found by is gone.
+          for view in inodes.unbind(old) where view !== source.node { view.value?.withLock { $0.isDeleted = true } }
         }
         source.node.value?.withLock { state in
           if state.parent !== newKey {
@@ -187,10 +196,11 @@ extension RegistryFileSystem {
       }
       return state.pendingFile
     }
-    file?.state.withLock { state in
+    // Thrown away outside the lock: its callbacks are told.
+    _ = file?.state.withLock { state in
       state.isBare = false
       state.hasWritten = false
-      state.admission = nil
+      return state.admission.take()
     }
   }
 }

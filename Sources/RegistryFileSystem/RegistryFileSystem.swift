@@ -67,7 +67,10 @@ package final class RegistryFileSystem: Sendable {
   /// Finds what a decoded name stands for. Throws ENOENT.
   func resolve(_ wanted: EntryName, spelled: [UInt8], in key: KeyControlBlock) throws(Errno) -> Found {
     var wanted = wanted
-    if wanted.suffix == .hashed { wanted = try lengthen(spelled, in: key) }
+    let isShortened = wanted.suffix == .hashed
+    if isShortened { wanted = try lengthen(spelled, in: key) }
+    // What the answer is called by: a shortened name is as good as a whole one.
+    let suffix = isShortened ? .none : wanted.suffix
     var ordinal = 1
     var space = NameSpace.keysThenValues
     switch wanted.suffix {
@@ -82,11 +85,11 @@ package final class RegistryFileSystem: Sendable {
         switch object {
         case .key(let child, let information):
           return Found(
-            node: inodes.remember(child), name: information.name, suffix: wanted.suffix, information: information)
+            node: inodes.remember(child), name: information.name, suffix: suffix, information: information)
         case .value(let value):
           if case .type(let type) = wanted.suffix, value.type != type { return nil }
           let node = inodes.remember(value, ordinal: ordinal, of: key, isRaw: isRaw)
-          return Found(node: node, name: value.name, suffix: wanted.suffix)
+          return Found(node: node, name: value.name, suffix: suffix)
         }
       }
       guard let found else { throw NTStatus.objectNameNotFound }
@@ -99,7 +102,7 @@ package final class RegistryFileSystem: Sendable {
         inodes.forget(node.id, count: 1)
         throw .noEntry
       }
-      return Found(node: node, name: state.0, suffix: wanted.suffix)
+      return Found(node: node, name: state.0, suffix: suffix)
     }
   }
 
@@ -132,14 +135,13 @@ package final class RegistryFileSystem: Sendable {
     Entry(nodeID: file.nodeID, generation: 0, attributes: attributes(of: file), isExactSpelling: true)
   }
 
-  /// Whether the bytes are the listed file name of a registry name.
+  /// Whether the bytes are the listed file name of a registry name. A name with a suffix never counts: whether it is listed depends
+  /// on its neighbours.
   func isExact(_ spelled: [UInt8], _ name: UnicodeName, _ suffix: NameSuffix) -> Bool {
+    guard suffix == .none || suffix == .hashed else { return false }
     var bytes: [UInt8] = []
-    switch suffix {
-    case .none, .value, .twin, .raw, .hashed: NameCodec.encode(name, suffix: suffix, into: &bytes)
-    case .type: return false
-    }
-    return bytes == spelled || (suffix == .value && NameCodec.isShortened(spelled))
+    NameCodec.encode(name, into: &bytes)
+    return bytes == spelled
   }
 
   // MARK: Small things

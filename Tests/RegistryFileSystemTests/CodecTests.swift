@@ -1,0 +1,134 @@
+import Executive
+import RegistryFileSystem
+import Testing
+
+private func encoded(_ name: UnicodeName, _ suffix: NameSuffix = .none) -> String {
+  var bytes: [UInt8] = []
+  NameCodec.encode(name, suffix: suffix, into: &bytes)
+  return String(decoding: bytes, as: UTF8.self)
+}
+
+@Suite struct NameCodecTests {
+  @Test(arguments: [
+    ("Services", "Services"), ("a/b", "a%2Fb"), ("100%", "100%25"), (".", "%2E"), ("..", "%2E."), ("...", "..."),
+    ("@", "%40"), ("@x", "@x"), ("", "@"), (#"C:\x"#, #"C:\x"#), ("tab\there", "tab%09here"), ("\u{0}", "%00"),
+    ("\u{7F}", "%7F"), ("größe", "größe"), ("\u{10438}", "\u{10438}"), (" trailing. ", " trailing. "),
+  ])
+  func everyNameHasOneFileNameAndBack(name: String, file: String) throws {
+    #expect(encoded(UnicodeName(name)) == file)
+    #expect(try NameCodec.decode(Array(file.utf8)) == EntryName(name: UnicodeName(name), suffix: .none))
+  }
+
+  @Test func unpairedSurrogatesAreEscaped() throws {
+    let name = UnicodeName(units: [0x61, 0xD800, 0x62, 0xDC01])
+    #expect(encoded(name) == "a%uD800b%uDC01")
+    #expect(try NameCodec.decode(Array("a%uD800b%uDC01".utf8)).name == name)
+  }
+
+  @Test(arguments: [
+    ("v%val", NameSuffix.value), ("v%dup2", .twin(2)), ("v%raw", .raw), ("v%sz", .type(.sz)),
+    ("v%expand_sz", .type(.expandSz)), ("v%multi_sz", .type(.multiSz)), ("v%dword", .type(.dword)),
+    ("v%dword_be", .type(.dwordBigEndian)), ("v%qword", .type(.qword)), ("v%binary", .type(.binary)),
+    ("v%none", .type(.none)), ("v%link", .type(.link)), ("v%0xffff0012", .type(ValueType(rawValue: 0xFFFF_0012))),
+  ])
+  func readsSuffixes(file: String, suffix: NameSuffix) throws {
+    #expect(try NameCodec.decode(Array(file.utf8)) == EntryName(name: "v", suffix: suffix))
+    #expect(encoded("v", suffix) == file)
+  }
+
+  @Test func theDefaultValueTakesSuffixes() throws {
+    #expect(try NameCodec.decode(Array("@%dword".utf8)) == EntryName(name: "", suffix: .type(.dword)))
+    #expect(try NameCodec.decode(Array("%40%dword".utf8)) == EntryName(name: "@", suffix: .type(.dword)))
+  }
+
+  @Test(arguments: ["v%", "v%x", "v%dup1", "v%dup", "v%sz%sz", "v%0x", "v%DWORD", "%u12"])
+  func refusesUnknownSuffixes(file: String) {
+    #expect(throws: Errno.invalid) { try NameCodec.decode(Array(file.utf8)) }
+  }
+
+  @Test(arguments: [[0xFF], [0xC0, 0x80], [0xED, 0xA0, 0x80], [0xE2, 0x82], [0xF5, 0x80, 0x80, 0x80]] as [[UInt8]])
+  func refusesWhatIsNoUTF8(bytes: [UInt8]) {
+    #expect(throws: Errno.illegalSequence) { try NameCodec.decode(bytes) }
+  }
+
+  @Test func namesOverTheKernelsLimitAreShortenedToDifferentOnes() {
+    let a = encoded(UnicodeName(String(repeating: "長", count: 400) + "a"))
+    let b = encoded(UnicodeName(String(repeating: "長", count: 400) + "b"))
+    #expect(a != b)
+    #expect(a.utf8.count <= 1024 && a.contains("%~"))
+    #expect(a.utf8.prefix(900).elementsEqual(String(repeating: "長", count: 300).utf8))
+    #expect(encoded(UnicodeName(String(repeating: "x", count: 1024))).utf8.count == 1024)
+  }
+}
+
+@Suite struct ValueCodecTests {
+  private static func utf16(_ text: String) -> [UInt8] {
+    text.utf16.flatMap { [UInt8(truncatingIfNeeded: $0), UInt8($0 >> 8)] }
+  }
+
+  @Test(arguments: [
+    (ValueType.sz, utf16("abc\0"), "abc\n"), (.sz, [], ""), (.sz, utf16("\0"), "\n"), (.sz, utf16("a\n\0"), "a\n\n"),
+    (.sz, utf16("a\0b\0"), "a\0b\n"), (.expandSz, utf16("%x%ü\u{10438}\0"), "%x%ü\u{10438}\n"),
+    (.link, utf16(#"\REGISTRY\X"#), "\\REGISTRY\\X\n"), (.multiSz, utf16("a\0bc\0\0"), "a\nbc\n"),
+    (.multiSz, utf16("\0"), ""), (.multiSz, utf16("a\0\0b\0\0"), "a\n\nb\n"), (.multiSz, utf16("a\r\0\0"), "a\r\n"),
+    (.dword, [0x2A, 0, 0, 0], "42\n"), (.dword, [0xFF, 0xFF, 0xFF, 0xFF], "4294967295\n"),
+    (.dwordBigEndian, [0, 0, 1, 2], "258\n"), (.qword, [0, 0, 0, 0, 1, 0, 0, 0], "4294967296\n"),
+    (.binary, [0, 1, 0xFF], "\u{0}\u{1}\u{FFFD}"), (ValueType(rawValue: 0x20_0000), [65], "A"),
+  ] as [(ValueType, [UInt8], String)])
+  func textAndBack(type: ValueType, data: [UInt8], text: String) throws {
+    let value = RegistryValue(type: type, data: data)
+    let shown = ValueCodec.text(of: value)
+    #expect(String(decoding: shown, as: UTF8.self) == text)
+    #expect(try ValueCodec.data(from: shown, type: type) == data)
+    #expect(ValueCodec.isLossless(value))
+  }
+
+  @Test(arguments: [
+    (ValueType.sz, utf16("abc"), "abc\n"), (.sz, [0x61, 0, 0x62], "a\n"), (.dword, [1, 0, 0, 0, 0, 0, 0, 0], "1\n"),
+    (.dword, [7, 1], "263\n"), (.dword, [], ""), (.multiSz, utf16("a"), "a\n"), (.multiSz, [], ""),
+    (.sz, [0, 0xD8, 0, 0], "\u{FFFD}\n"),
+  ] as [(ValueType, [UInt8], String)])
+  func whatTextCannotGiveBackIsShownAndSaid(type: ValueType, data: [UInt8], text: String) {
+    let value = RegistryValue(type: type, data: data)
+    #expect(String(decoding: ValueCodec.text(of: value), as: UTF8.self) == text)
+    #expect(!ValueCodec.isLossless(value))
+  }
+
+  @Test(arguments: [
+    (ValueType.dword, "42", [42, 0, 0, 0]), (.dword, " 0x2A \n", [42, 0, 0, 0]), (.dword, "-1\n", [255, 255, 255, 255]),
+    (.dword, "-2147483648", [0, 0, 0, 128]), (.dwordBigEndian, "1", [0, 0, 0, 1]),
+    (.qword, "0xFFFFFFFFFFFFFFFF", Array(repeating: 255, count: 8)), (.qword, "-1", Array(repeating: 255, count: 8)),
+    (.sz, "no newline", utf16("no newline\0")), (.multiSz, "last lacks it", utf16("last lacks it\0\0")),
+  ] as [(ValueType, String, [UInt8])])
+  func accepts(type: ValueType, text: String, data: [UInt8]) throws {
+    #expect(try ValueCodec.data(from: Array(text.utf8), type: type) == data)
+  }
+
+  @Test(arguments: [
+    (ValueType.dword, "foo", Errno.invalid), (.dword, "", .invalid), (.dword, "4 2", .invalid), (.dword, "0x", .invalid),
+    (.dword, "0xg", .invalid), (.dword, "1e3", .invalid), (.dword, "+1", .invalid), (.dword, "--1", .invalid),
+    (.dword, "4294967296", .range), (.dword, "-2147483649", .range), (.qword, "18446744073709551616", .range),
+    (.qword, "99999999999999999999999999", .range), (.dword, "42\n1\n", .invalid),
+  ])
+  func refuses(type: ValueType, text: String, errno: Errno) {
+    #expect(throws: errno) { try ValueCodec.data(from: Array(text.utf8), type: type) }
+  }
+
+  @Test(arguments: [ValueType.sz, .expandSz, .multiSz, .link])
+  func refusesBadUTF8(type: ValueType) {
+    #expect(throws: Errno.illegalSequence) { try ValueCodec.data(from: [0x61, 0xFF], type: type) }
+    #expect(throws: Errno.illegalSequence) { try ValueCodec.check(beginning: [0x61, 0xFF, 0x61], type: type) }
+    #expect(throws: Never.self) { try ValueCodec.check(beginning: [0x61, 0xE2, 0x82], type: type) }
+    #expect(throws: Errno.illegalSequence) { try ValueCodec.data(from: [0x61, 0xE2, 0x82], type: type) }
+  }
+
+  @Test(arguments: ["", " ", "-", "0x", "12", "-0x"])
+  func aBeginningOfANumberMayGoOn(text: String) {
+    #expect(throws: Never.self) { try ValueCodec.check(beginning: Array(text.utf8), type: .dword) }
+  }
+
+  @Test(arguments: [("f", Errno.invalid), ("12x", .invalid), ("5000000000", .range)])
+  func aBeginningThatCanBeNoNumberIsRefusedAtOnce(text: String, errno: Errno) {
+    #expect(throws: errno) { try ValueCodec.check(beginning: Array(text.utf8), type: .dword) }
+  }
+}
