@@ -41,7 +41,9 @@ let package = Package(
       name: "CFuse3", pkgConfig: "fuse3",
       providers: [.apt(["libfuse3-dev", "fuse3", "pkg-config"])]),
     .target(
-      name: "FUSEServer", dependencies: ["CFuse3", "RegistryFileSystem"], swiftSettings: settings),
+      name: "FUSEServer",
+      dependencies: ["CFuse3", "Executive", "ConfigurationManager", "RegistryFileSystem"],
+      swiftSettings: settings),
     .executableTarget(
       name: "regward",
       dependencies: [

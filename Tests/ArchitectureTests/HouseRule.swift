@@ -15,7 +15,8 @@ struct HouseRule: Sendable, CustomStringConvertible {
       "WdFilter": system.union(["Executive", "ConfigurationManager", "ProcessTable", "Notifications"]),
       "PolicyFile": system.union(["Executive", "WdFilter", "Yams", "Foundation"]),
       "RegistryFileSystem": system.union(["Executive", "ConfigurationManager"]),
-      "FUSEServer": system.union(["CFuse3", "RegistryFileSystem"]),
+      // Caller, FileTime and SystemThread: the words in which the server asks the file system.
+      "FUSEServer": system.union(["CFuse3", "Executive", "ConfigurationManager", "RegistryFileSystem"]),
       "HiveSamples": system.union(["Executive", "HiveStorage"]),
       "make-hive-samples": system.union(["HiveSamples", "HiveStorage", "Foundation"]),
       "regward": system.union([

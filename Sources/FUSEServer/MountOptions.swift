@@ -1,0 +1,103 @@
+/// What `-o` says, as mount(8) passes it: words and `name=value`, parted by commas; `\,` is a comma, `\\` a backslash.
+package struct MountOptions: Hashable, Sendable {
+  package var isReadOnly = false
+  package var allowsOthers = false
+  /// Path of the policy; nil: the one that ships.
+  package var policy: String?
+  /// Path of the event log; nil: none.
+  package var log: String?
+  /// The registry name of the hive's root; nil: by content and file name.
+  package var location: String?
+  package var userID: UInt32?
+  package var groupID: UInt32?
+  package var umask: UInt32 = 0o022
+  /// What mount(8) shows as the device; nil: the hive's path.
+  package var fileSystemName: String?
+  /// Options that the kernel takes as they are.
+  package var kernelOptions: [String] = []
+
+  package init() {}
+
+  /// Why an option cannot be taken, for people.
+  package struct Problem: Error, Hashable, Sendable, CustomStringConvertible {
+    package let description: String
+  }
+
+  /// The later of two that contradict each other counts.
+  package init(parsing lists: [String]) throws(Problem) {
+    for list in lists {
+      for option in Self.split(list) where !option.isEmpty { try take(option) }
+    }
+  }
+
+  /// The kernel's own, which libfuse hands on.
+  private static let handedOn: Set<String> = [
+    "suid", "nosuid", "dev", "nodev", "exec", "noexec", "sync", "async", "atime", "noatime",
+  ]
+  /// What stands in fstab for mount(8), not for us.
+  private static let ignored: Set<String> = [
+    "defaults", "auto", "noauto", "user", "nouser", "users", "owner", "group", "_netdev", "nofail", "relatime",
+    "norelatime", "strictatime", "nostrictatime", "diratime", "nodiratime", "lazytime", "nolazytime", "default_permissions",
+  ]
+
+  private mutating func take(_ option: String) throws(Problem) {
+    let cut = option.firstIndex(of: "=")
+    let name = cut.map { String(option[..<$0]) } ?? option
+    let value = cut.map { String(option[option.index(after: $0)...]) }
+    switch (name, value) {
+    case ("ro", nil): isReadOnly = true
+    case ("rw", nil): isReadOnly = false
+    case ("allow_other", nil): allowsOthers = true
+    case ("policy", let value?) where !value.isEmpty: policy = value
+    case ("log", let value?) where !value.isEmpty: log = value
+    case ("at", let value?) where !value.isEmpty: location = value
+    case ("fsname", let value?) where !value.isEmpty: fileSystemName = value
+    case ("uid", let value?): userID = try Self.number(value, of: name, radix: 10)
+    case ("gid", let value?): groupID = try Self.number(value, of: name, radix: 10)
+    case ("umask", let value?):
+      umask = try Self.number(value, of: name, radix: 8)
+      guard umask <= 0o777 else { throw Problem(description: "option umask: \(value) is more than 777") }
+    case ("policy", _), ("log", _), ("at", _), ("fsname", _), ("uid", nil), ("gid", nil), ("umask", nil):
+      throw Problem(description: "option \(name) needs a value: \(name)=…")
+    case ("ro", _?), ("rw", _?), ("allow_other", _?):
+      throw Problem(description: "option \(name) takes no value")
+    default:
+      if value == nil, Self.handedOn.contains(name) {
+        kernelOptions.append(name)
+      } else if !(value == nil && Self.ignored.contains(name)), !name.hasPrefix("x-"), name != "comment" {
+        throw Problem(description: "unknown option \(option)")
+      }
+    }
+  }
+
+  private static func number(_ text: String, of name: String, radix: Int) throws(Problem) -> UInt32 {
+    guard text.utf8.first.map({ (0x30...0x39).contains($0) }) == true, let number = UInt32(text, radix: radix) else {
+      throw Problem(
+        description: "option \(name): \(text) is not \(radix == 8 ? "an octal" : "a decimal") number")
+    }
+    return number
+  }
+
+  private static func split(_ list: String) -> [String] {
+    var options: [String] = []
+    var current = ""
+    var isEscaped = false
+    for character in list {
+      if isEscaped {
+        // Any other pair stays as it is: registry names are full of backslashes.
+        if character != ",", character != "\\" { current.append("\\") }
+        current.append(character)
+        isEscaped = false
+      } else if character == "\\" {
+        isEscaped = true
+      } else if character == "," {
+        options.append(current)
+        current = ""
+      } else {
+        current.append(character)
+      }
+    }
+    if isEscaped { current.append("\\") }
+    return options + [current]
+  }
+}

@@ -1,0 +1,238 @@
+internal import CFuse3
+internal import ConfigurationManager
+internal import Executive
+internal import Glibc
+internal import RegistryFileSystem
+
+/// What a request gets back; an error is thrown instead.
+enum Answer: Sendable {
+  /// `stalePages`, here and below, is a node whose cached pages must be gone before the reply.
+  case success(stalePages: UInt64? = nil)
+  case attributes(Attributes, stalePages: UInt64? = nil)
+  case entry(Entry)
+  case opened(OpenFile, keepsCache: Bool)
+  case created(Entry, OpenFile)
+  case openedDirectory(DirectoryStream)
+  /// The entries from `offset` on, as many as fit into `size` bytes.
+  case listing(DirectoryStream, offset: Int, size: Int)
+  case bytes([UInt8])
+  /// An extended attribute or the list of their names, for a caller with room for `size` bytes; with 0 he asks the length.
+  case attribute([UInt8], size: Int)
+  case written(Int)
+  case space(total: Int, free: Int)
+}
+
+/// One request of the kernel (fuse_req_t). It is answered exactly once: the answer consumes it.
+struct Request: ~Copyable {
+  private let handle: fuse_req_t
+  let session: MountedSession
+
+  /// Nil, and no answer ever, for a request that libfuse did not make.
+  init?(_ handle: fuse_req_t?) {
+    guard let handle, let userData = fuse_req_userdata(handle) else { return nil }
+    self.handle = handle
+    // SAFETY: the session's user data is a `MountedSession` that `Server` holds until the session is destroyed.
+    session = Unmanaged<MountedSession>.fromOpaque(userData).takeUnretainedValue()
+  }
+
+  /// Runs `body` for a request and answers with what it returns or throws.
+  static func serve(
+    _ handle: fuse_req_t?, info: UnsafeMutablePointer<fuse_file_info>? = nil,
+    _ body: (RegistryFileSystem, borrowing Request) throws(Errno) -> Answer
+  ) {
+    guard let request = Request(handle) else { return }
+    do throws(Errno) {
+      let answer = try body(request.session.fileSystem, request)
+      request.reply(answer, info: info)
+    } catch {
+      request.reply(error)
+    }
+  }
+
+  /// The thread that asks. Its id is 0 when it lives in a pid namespace that is not ours, and for what the kernel does
+  /// of itself.
+  var caller: Caller {
+    guard let context = fuse_req_ctx(handle)?.pointee, context.pid > 0 else { return .unknown }
+    return Caller(threadID: context.pid, userID: context.uid, groupID: context.gid)
+  }
+
+  consuming func reply(_ error: Errno) { fuse_reply_err(handle, error.rawValue) }
+
+  /// For forgets, which the kernel does not wait for.
+  consuming func replyNothing() { fuse_reply_none(handle) }
+
+  consuming func reply(_ answer: Answer, info: UnsafeMutablePointer<fuse_file_info>? = nil) {
+    switch answer {
+    case .success(let stalePages?):
+      session.notifier.dropPages(of: stalePages, then: DeferredReply(handle: handle, answer: .success()))
+    case .success(nil):
+      fuse_reply_err(handle, 0)
+    case .attributes(let attributes, let stalePages?):
+      session.notifier.dropPages(
+        of: stalePages, then: DeferredReply(handle: handle, answer: .attributes(attributes)))
+    case .attributes(let attributes, nil):
+      var status = stat(attributes, session.presentation)
+      fuse_reply_attr(handle, &status, attributes.timeout)
+    case .entry(let entry):
+      var parameters = fuse_entry_param(entry, session)
+      // An interrupted caller never hears of the look-up: it is given back.
+      if fuse_reply_entry(handle, &parameters) != 0 { session.fileSystem.forget(entry.nodeID, count: 1) }
+    case .opened(let file, let keepsCache):
+      replyOpened(file, keepsCache: keepsCache, info)
+    case .created(let entry, let file):
+      replyCreated(entry, file, info)
+    case .openedDirectory(let stream):
+      guard let info else { return reply(.io) }
+      let retained = Unmanaged.passRetained(stream)
+      info.pointee.fh = FileHandle.number(retained.toOpaque())
+      if fuse_reply_open(handle, info) != 0 { retained.release() }
+    case .listing(let stream, let offset, let size):
+      replyListing(stream, offset: offset, size: size)
+    case .bytes(let bytes):
+      reply(bytes: bytes)
+    case .attribute(let bytes, let size):
+      if size == 0 {
+        fuse_reply_xattr(handle, bytes.count)
+      } else if size < bytes.count {
+        fuse_reply_err(handle, Errno.range.rawValue)
+      } else {
+        reply(bytes: bytes)
+      }
+    case .written(let count):
+      fuse_reply_write(handle, count)
+    case .space(let total, let free):
+      var status = statvfs()
+      status.f_bsize = 4096
+      status.f_frsize = 4096
+      status.f_blocks = UInt(clamping: total / 4096)
+      status.f_bfree = UInt(clamping: free / 4096)
+      status.f_bavail = status.f_bfree
+      status.f_namemax = 1024
+      fuse_reply_statfs(handle, &status)
+    }
+  }
+
+  private consuming func reply(bytes: [UInt8]) {
+    _ = bytes.withUnsafeBytes { buffer in
+      fuse_reply_buf(handle, buffer.baseAddress?.assumingMemoryBound(to: CChar.self), buffer.count)
+    }
+  }
+
+  private consuming func replyOpened(
+    _ file: OpenFile, keepsCache: Bool, _ info: UnsafeMutablePointer<fuse_file_info>?
+  ) {
+    guard let info else {
+      session.fileSystem.release(file)
+      return reply(.io)
+    }
+    let retained = Unmanaged.passRetained(file)
+    FileHandle.fill(info, with: retained.toOpaque(), file, keepsCache: keepsCache)
+    if fuse_reply_open(handle, info) != 0 {
+      session.fileSystem.release(file)
+      retained.release()
+    }
+  }
+
+  private consuming func replyCreated(
+    _ entry: Entry, _ file: OpenFile, _ info: UnsafeMutablePointer<fuse_file_info>?
+  ) {
+    guard let info else {
+      session.fileSystem.release(file)
+      session.fileSystem.forget(entry.nodeID, count: 1)
+      return reply(.io)
+    }
+    let retained = Unmanaged.passRetained(file)
+    FileHandle.fill(info, with: retained.toOpaque(), file, keepsCache: false)
+    var parameters = fuse_entry_param(entry, session)
+    if fuse_reply_create(handle, &parameters, info) != 0 {
+      session.fileSystem.release(file)
+      session.fileSystem.forget(entry.nodeID, count: 1)
+      retained.release()
+    }
+  }
+
+  /// Offsets are positions in the stream; an entry carries that of its successor.
+  private consuming func replyListing(_ stream: DirectoryStream, offset: Int, size: Int) {
+    let room = max(0, min(size, 1 << 20))
+    withUnsafeTemporaryAllocation(byteCount: room, alignment: 8) { buffer in
+      let start = buffer.baseAddress?.assumingMemoryBound(to: CChar.self)
+      var used = 0
+      var position = max(0, offset)
+      var hasRoom = true
+      while hasRoom, position < stream.count {
+        hasRoom =
+          stream.withEntry(at: position) { entry, name in
+            var status = stat()
+            status.st_ino = UInt(entry.inode)
+            status.st_mode = entry.isDirectory ? S_IFDIR : S_IFREG
+            let length = fuse_add_direntry(
+              handle, start.map { $0 + used }, room - used, name, &status, position + 1)
+            guard length <= room - used else { return false }
+            used += length
+            return true
+          } ?? false
+        position += 1
+      }
+      fuse_reply_buf(handle, start, used)
+    }
+  }
+}
+
+/// A request whose answer waits until cached pages are gone.
+struct DeferredReply: @unchecked Sendable {
+  // SAFETY: libfuse lets any thread answer a request, once; the one place that makes a `DeferredReply` consumes the request,
+  // the one place that takes it answers it.
+  let handle: fuse_req_t
+  let answer: Answer
+
+  func send() { Request(handle)?.reply(answer) }
+}
+
+/// The `fh` of an open file or directory: a retained reference, from the reply to the open until its release.
+enum FileHandle {
+  static func number(_ pointer: UnsafeMutableRawPointer) -> UInt64 { UInt64(UInt(bitPattern: pointer)) }
+
+  private static func pointer(_ info: UnsafeMutablePointer<fuse_file_info>?) -> UnsafeMutableRawPointer? {
+    info.flatMap { UnsafeMutableRawPointer(bitPattern: UInt($0.pointee.fh)) }
+  }
+
+  static func fill(
+    _ info: UnsafeMutablePointer<fuse_file_info>, with pointer: UnsafeMutableRawPointer, _ file: OpenFile,
+    keepsCache: Bool
+  ) {
+    info.pointee.fh = number(pointer)
+    if file.needsDirectIO {
+      info.pointee.direct_io = 1
+    } else {
+      // Nothing to do when a reader closes.
+      info.pointee.noflush = 1
+      info.pointee.keep_cache = keepsCache ? 1 : 0
+    }
+  }
+
+  /// Throws `badDescriptor` for a request without a handle.
+  static func file(_ info: UnsafeMutablePointer<fuse_file_info>?) throws(Errno) -> OpenFile {
+    guard let pointer = pointer(info) else { throw .badDescriptor }
+    // SAFETY: the kernel gives back what `fill` put there, and nothing after the release.
+    return Unmanaged<OpenFile>.fromOpaque(pointer).takeUnretainedValue()
+  }
+
+  static func directory(_ info: UnsafeMutablePointer<fuse_file_info>?) throws(Errno) -> DirectoryStream {
+    guard let pointer = pointer(info) else { throw .badDescriptor }
+    // SAFETY: as in `file`.
+    return Unmanaged<DirectoryStream>.fromOpaque(pointer).takeUnretainedValue()
+  }
+
+  /// The last use of the handle: its reference goes to the caller.
+  static func takeFile(_ info: UnsafeMutablePointer<fuse_file_info>?) throws(Errno) -> OpenFile {
+    guard let pointer = pointer(info) else { throw .badDescriptor }
+    // SAFETY: the kernel releases an open file once.
+    return Unmanaged<OpenFile>.fromOpaque(pointer).takeRetainedValue()
+  }
+
+  static func takeDirectory(_ info: UnsafeMutablePointer<fuse_file_info>?) throws(Errno) -> DirectoryStream {
+    guard let pointer = pointer(info) else { throw .badDescriptor }
+    // SAFETY: as in `takeFile`.
+    return Unmanaged<DirectoryStream>.fromOpaque(pointer).takeRetainedValue()
+  }
+}
