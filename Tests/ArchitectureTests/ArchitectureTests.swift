@@ -14,7 +14,7 @@ import Testing
   @Test(arguments: [
     ("Executive", "package import HiveStorage", true), ("Executive", "import struct Foundation.Data", true),
     ("HiveStorage", "@preconcurrency internal import Foundation", true), ("HiveStorage", "import Executive", false),
-    ("FUSEServer", "internal import Executive", true), ("PolicyFile", "internal import Foundation", false),
+    ("FUSEServer", "internal import HiveStorage", true), ("PolicyFile", "internal import Foundation", false),
     ("Unknown", "", true), ("regward", "import FUSEServer", false),
     ("Executive", "// import HiveStorage", false),
     ("WdFilter", "actor Judge {}", true), ("WdFilter", "  final actor Judge {}", true), ("WdFilter", "let actor = 1", false),
