@@ -1,0 +1,32 @@
+internal import Executive
+internal import HiveStorage
+
+/// What a mount asks a hive before it is served. What is damaged is as if it were not there: the mount tells of it when
+/// somebody gets there.
+enum HiveSurvey {
+  /// Enough to know a hive by; a hive's root has some dozens at most.
+  private static let limit = 1000
+
+  static func rootKeys(_ hive: borrowing Hive) -> [String] {
+    var names: [String] = []
+    var cells: [CellIndex] = []
+    try? hive.forEachSubkey(of: hive.rootKey) { _, cell throws(HiveError) in
+      cells.append(cell)
+      return cells.count < limit
+    }
+    for cell in cells {
+      if let name = try? hive.keyName(at: cell) { names.append(name.description) }
+    }
+    return names
+  }
+
+  /// `Select\Current` of a SYSTEM hive.
+  static func currentControlSet(_ hive: borrowing Hive) -> UInt32? {
+    let (key, value) = (UnicodeName("Select"), UnicodeName("Current"))
+    guard let select = try? hive.findSubkey(of: hive.rootKey, named: key.units.span),
+      let current = try? hive.findValue(of: select, named: value.units.span),
+      let data = try? hive.data(ofValue: current), data.count == 4
+    else { return nil }
+    return data.reversed().reduce(0) { $0 << 8 | UInt32($1) }
+  }
+}
