@@ -21,7 +21,7 @@ struct MountFailure: Error, Hashable {
   /// The hive cannot be opened.
   init(_ error: HiveError, hive: String) {
     switch error {
-    case .locked(let pid) where pid > 0: self.init("\(hive) is mounted already by process \(pid)")
+    case .locked(let pid) where pid > 0: self.init("\(hive) is busy: process \(pid) has it mounted")
     case .locked: self.init("\(hive) is in use by another process")
     default: self.init("\(hive): \(error)")
     }

@@ -193,7 +193,7 @@ class Mount:
 
     def stop(self):
         if self.pid is None: return
-        status, output = run([BINARY, 'umount', self.path])
+        status, output = run([REGWARD, 'umount', self.path])
         gone = wait_for(lambda: not is_alive(self.pid), 60)
         self.pid = None if gone else self.pid
         if status != 0: raise Failure('umount failed with %d: %s' % (status, output))
@@ -226,7 +226,7 @@ class Failure(Exception): pass
 def mount_command(hive, path, options):
     # Into a file: a daemon that kept a pipe of ours would keep us waiting.
     with tempfile.TemporaryFile(dir=WORK) as output:
-        arguments = [BINARY, 'mount'] + (['-o', ','.join(options)] if options else []) + [hive, path]
+        arguments = [REGWARD, 'mount'] + (['-o', ','.join(options)] if options else []) + [hive, path]
         status = subprocess.run(arguments, stdin=subprocess.DEVNULL, stdout=output, stderr=output, timeout=300).returncode
         output.seek(0)
         return status, output.read().decode(errors='replace').strip()
@@ -754,7 +754,7 @@ def refusals():
                 if event['event']['outcome'] != 'failure': problems.append('outcome %s' % event['event']['outcome'])
                 if event['user']['id'] != str(os.getuid()): problems.append('user %s' % event['user'])
             if read(os.path.join(mount.path, start)) != before: problems.append('the value changed')
-            status, why = run([BINARY, 'why', os.path.join(mount.path, path)])
+            status, why = run([REGWARD, 'why', os.path.join(mount.path, path)])
             if status != 0 or 'WinDefend' not in why or 'policy.yaml:3' not in why or program not in why: problems.append('why: %d %s' % (status, why))
             expect('refused: %s' % name, problems)
 
@@ -1037,14 +1037,14 @@ def cache():
 
 
 def main():
-    global ARGUMENTS, BINARY, WORK, golden
+    global ARGUMENTS, REGWARD, WORK, golden
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('binary')
     parser.add_argument('--only', default='', help='checks by name: %s' % ', '.join(c.__name__ for c in CHECKS))
     parser.add_argument('--seed', type=int, default=20240229)
     parser.add_argument('--operations', type=int, default=2000)
     ARGUMENTS = parser.parse_args()
-    BINARY = os.path.abspath(ARGUMENTS.binary)
+    REGWARD = os.path.abspath(ARGUMENTS.binary)
     if not os.path.isdir(SHARED):
         print('%s is not there: nothing can be checked' % SHARED)
         print('0 passed, 1 failed')
