@@ -132,7 +132,15 @@ enum OperationTable {
         let stream = try FileHandle.directory(info)
         // From the start, also after rewinddir: as it is now.
         if offset == 0 { try fileSystem.fill(stream, of: nodeID) }
-        return .listing(stream, offset: offset, size: size)
+        return .listing(stream, directory: nil, offset: offset, size: size)
+      }
+    }
+    // The kernel asks for this one first, and again while its callers ask for attributes.
+    table.readdirplus = { request, nodeID, size, offset, info in
+      Request.serve(request) { fileSystem, _ throws(Errno) in
+        let stream = try FileHandle.directory(info)
+        if offset == 0 { try fileSystem.fill(stream, of: nodeID) }
+        return .listing(stream, directory: nodeID, offset: offset, size: size)
       }
     }
     table.releasedir = { request, _, info in

@@ -14,7 +14,8 @@ enum Answer: Sendable {
   case created(Entry, OpenFile)
   case openedDirectory(DirectoryStream)
   /// The entries from `offset` on, as many as fit into `size` bytes.
-  case listing(DirectoryStream, offset: Int, size: Int)
+  /// `directory` is set where the kernel wants each name's look-up too.
+  case listing(DirectoryStream, directory: UInt64?, offset: Int, size: Int)
   case bytes([UInt8])
   /// An extended attribute or the list of their names, for a caller with room for `size` bytes; with 0 he asks the length.
   case attribute([UInt8], size: Int)
@@ -86,8 +87,8 @@ struct Request: ~Copyable {
       let retained = Unmanaged.passRetained(stream)
       info.pointee.fh = FileHandle.number(retained.toOpaque())
       if fuse_reply_open(handle, info) != 0 { retained.release() }
-    case .listing(let stream, let offset, let size):
-      replyListing(stream, offset: offset, size: size)
+    case .listing(let stream, let directory, let offset, let size):
+      replyListing(stream, directory: directory, offset: offset, size: size)
     case .bytes(let bytes):
       reply(bytes: bytes)
     case .attribute(let bytes, let size):
@@ -152,7 +153,7 @@ struct Request: ~Copyable {
   }
 
   /// Offsets are positions in the stream; an entry carries that of its successor.
-  private consuming func replyListing(_ stream: DirectoryStream, offset: Int, size: Int) {
+  private consuming func replyListing(_ stream: DirectoryStream, directory: UInt64?, offset: Int, size: Int) {
     let room = max(0, min(size, 1 << 20))
     withUnsafeTemporaryAllocation(byteCount: room, alignment: 8) { buffer in
       let start = buffer.baseAddress?.assumingMemoryBound(to: CChar.self)
@@ -162,11 +163,20 @@ struct Request: ~Copyable {
       while hasRoom, position < stream.count {
         hasRoom =
           stream.withEntry(at: position) { entry, name in
-            var status = stat()
-            status.st_ino = UInt(entry.inode)
-            status.st_mode = entry.isDirectory ? S_IFDIR : S_IFREG
-            let length = fuse_add_direntry(
-              handle, start.map { $0 + used }, room - used, name, &status, position + 1)
+            var parameters = fuse_entry_param()
+            parameters.attr.st_ino = UInt(entry.inode)
+            parameters.attr.st_mode = entry.isDirectory ? S_IFDIR : S_IFREG
+            let place = start.map { $0 + used }
+            let length: Int
+            if let directory {
+              // `.` and `..` carry no look-up, and nothing that is gone or too dear to look up.
+              let found = position < 2 ? nil : session.fileSystem.lookUp(name, of: entry, in: directory, stream)
+              if let found { parameters = fuse_entry_param(found, session) }
+              length = fuse_add_direntry_plus(handle, place, room - used, name, &parameters, position + 1)
+              if let found, length > room - used { session.fileSystem.forget(found.nodeID, count: 1) }
+            } else {
+              length = fuse_add_direntry(handle, place, room - used, name, &parameters.attr, position + 1)
+            }
             guard length <= room - used else { return false }
             used += length
             return true

@@ -31,6 +31,8 @@ final class Node: Sendable {
     var generation: UInt64 = 1
     /// The generation that the kernel's pages were filled with.
     var cachedGeneration: UInt64 = 0
+    /// Bytes of the text, and the generation that they were counted in.
+    var size: (generation: UInt64, bytes: Int)?
     /// What a writer has in hand and has not set yet, bytes.
     var unsavedSize: Int?
     /// The kernel may hold its attributes for long.

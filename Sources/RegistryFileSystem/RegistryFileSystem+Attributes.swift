@@ -61,10 +61,11 @@ extension RegistryFileSystem {
     guard let state = node.value?.withLock({ state in
       (
         state.parent, state.name, state.ordinal, state.identity, state.isDeleted, state.pendingFile != nil,
-        state.writers, state.unsavedSize
+        state.writers, state.unsavedSize, state.generation,
+        state.size.flatMap { $0.generation == state.generation ? $0.bytes : nil }
       )
     }) else { throw .noEntry }
-    let (parent, name, ordinal, identity, isDeleted, isPending, writers, unsavedSize) = state
+    let (parent, name, ordinal, identity, isDeleted, isPending, writers, unsavedSize, generation, knownSize) = state
     var attributes = Attributes(
       kind: .file, inode: isPending ? 1 << 40 + node.id : Self.inode(identity) + (isRaw ? 1 << 39 : 0),
       permissions: presentation.filePermissions, links: isDeleted ? 0 : 1, size: unsavedSize ?? 0,
@@ -77,10 +78,17 @@ extension RegistryFileSystem {
     // Noted before they are read: a change in between drops them then.
     if writers == 0 { noteCached(node, parent) }
     do throws(NTStatus) {
-      let (information, data, time) = try registry.queryValue(of: parent, named: name, ordinal: ordinal)
-      let value = RegistryValue(type: information.type, data: data)
-      attributes.modified = time
-      if unsavedSize == nil { attributes.size = isRaw ? data.count : ValueCodec.text(of: value).count }
+      if let known = unsavedSize ?? knownSize {
+        attributes.modified = try registry.query(parent).lastWriteTime
+        attributes.size = known
+      } else {
+        let (information, data, time) = try registry.queryValue(of: parent, named: name, ordinal: ordinal)
+        attributes.modified = time
+        attributes.size =
+          isRaw ? data.count : ValueCodec.textSize(of: RegistryValue(type: information.type, data: data))
+        let size = attributes.size
+        node.value?.withLock { $0.size = (generation, size) }
+      }
     } catch { throw Errno(error) }
     attributes.isCacheable = writers == 0
     return attributes

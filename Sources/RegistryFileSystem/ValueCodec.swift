@@ -53,6 +53,41 @@ package enum ValueCodec {
     }
   }
 
+  /// Bytes of the text, counted without making it.
+  package static func textSize(of value: RegistryValue) -> Int {
+    switch form(value.type) {
+    case .bytes: return value.data.count
+    case .number: return text(of: value).count
+    case .string, .strings: break
+    }
+    return value.data.withUnsafeBytes { bytes in
+      var count = bytes.count / 2
+      guard !bytes.isEmpty else { return 0 }
+      func unit(_ index: Int) -> UInt16 { UInt16(littleEndian: bytes.loadUnaligned(fromByteOffset: index * 2, as: UInt16.self)) }
+      let isTerminated = if case .string(terminated: false) = form(value.type) { false } else { true }
+      if isTerminated, count > 0, unit(count - 1) == 0 { count -= 1 }
+      // A list whose last string has its terminator needs no line end more.
+      let hasLineEnd = if case .strings = form(value.type) { count == 0 || unit(count - 1) == 0 } else { false }
+      var size = hasLineEnd ? 0 : 1
+      var index = 0
+      while index < count {
+        let value = unit(index)
+        index += 1
+        if value < 0x80 {
+          size += 1
+        } else if value < 0x800 {
+          size += 2
+        } else if value & 0xFC00 == 0xD800, index < count, unit(index) & 0xFC00 == 0xDC00 {
+          size += 4
+          index += 1
+        } else {
+          size += 3
+        }
+      }
+      return size
+    }
+  }
+
   /// Whether the text alone gives the data back; if not, `user.reg.data` carries the bytes.
   package static func isLossless(_ value: RegistryValue) -> Bool {
     if case .bytes = form(value.type) { return true }

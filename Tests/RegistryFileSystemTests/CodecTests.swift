@@ -81,6 +81,7 @@ private func encoded(_ name: UnicodeName, _ suffix: NameSuffix = .none) -> Strin
     #expect(String(decoding: shown, as: UTF8.self) == text)
     #expect(try ValueCodec.data(from: shown, type: type) == data)
     #expect(ValueCodec.isLossless(value))
+    #expect(ValueCodec.textSize(of: value) == shown.count)
   }
 
   @Test(arguments: [
@@ -92,6 +93,7 @@ private func encoded(_ name: UnicodeName, _ suffix: NameSuffix = .none) -> Strin
     let value = RegistryValue(type: type, data: data)
     #expect(String(decoding: ValueCodec.text(of: value), as: UTF8.self) == text)
     #expect(!ValueCodec.isLossless(value))
+    #expect(ValueCodec.textSize(of: value) == ValueCodec.text(of: value).count)
   }
 
   @Test(arguments: [
