@@ -27,7 +27,14 @@ package struct NameView: ~Escapable {
   }
 
   package func equalsIgnoringCase(_ other: Span<UInt16>) -> Bool {
-    count == other.count && compareIgnoringCase(other) == 0
+    guard count == other.count else { return false }
+    // From the end: names of one key begin alike and end differently.
+    var index = count
+    while index > 0 {
+      index -= 1
+      if UpcaseTable.upcase(self[index]) != UpcaseTable.upcase(other[index]) { return false }
+    }
+    return true
   }
 
   /// Negative, zero or positive, in the order of subkey lists.
