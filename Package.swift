@@ -16,7 +16,6 @@ let package = Package(
   products: [.executable(name: "regward", targets: ["regward"])],
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
-    .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
     .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
   ],
   targets: [
@@ -50,7 +49,6 @@ let package = Package(
         "Executive", "HiveStorage", "ConfigurationManager", "ProcessTable", "Notifications",
         "WdFilter", "PolicyFile", "RegistryFileSystem", "FUSEServer",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
-        .product(name: "Logging", package: "swift-log"),
       ],
       swiftSettings: settings),
     .target(name: "HiveSamples", dependencies: ["Executive", "HiveStorage"], swiftSettings: settings),

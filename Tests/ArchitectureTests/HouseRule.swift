@@ -21,7 +21,7 @@ struct HouseRule: Sendable, CustomStringConvertible {
       "make-hive-samples": system.union(["HiveSamples", "HiveStorage", "Foundation"]),
       "regward": system.union([
         "Executive", "HiveStorage", "ConfigurationManager", "ProcessTable", "Notifications", "WdFilter", "PolicyFile",
-        "RegistryFileSystem", "FUSEServer", "ArgumentParser", "Logging", "Foundation",
+        "RegistryFileSystem", "FUSEServer", "ArgumentParser", "Foundation",
       ]),
     ]
   }()
