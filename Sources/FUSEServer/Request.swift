@@ -169,8 +169,8 @@ struct Request: ~Copyable {
             let place = start.map { $0 + used }
             let length: Int
             if let directory {
-              // `.` and `..` carry no look-up, and nothing that is gone or too dear to look up.
-              let found = position < 2 ? nil : session.fileSystem.lookUp(name, of: entry, in: directory, stream)
+              // `.` and `..` carry no look-up, nor does what is gone since.
+              let found = position < 2 ? nil : try? session.fileSystem.lookUp(name, in: directory)
               if let found { parameters = fuse_entry_param(found, session) }
               length = fuse_add_direntry_plus(handle, place, room - used, name, &parameters, position + 1)
               if let found, length > room - used { session.fileSystem.forget(found.nodeID, count: 1) }

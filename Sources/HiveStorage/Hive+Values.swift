@@ -55,6 +55,18 @@ extension Hive {
   /// The value of this name, without regard to case; of twins the first. Values that cannot be read are passed over.
   package func findValue(of key: CellIndex, named name: Span<UInt16>) throws(HiveError) -> CellIndex? {
     guard let list = try valueList(of: keyNode(at: key)) else { return nil }
+    let answer = valueIndexes.find(UpcaseTable.hash(name), in: key, count: list.count) { note in
+      for place in 0..<list.count {
+        let value = entry(list, place)
+        // One that cannot be read has no name to be found by.
+        if let hash = try? image.valueName(at: value).upcasedHash { note(value, hash) }
+      }
+    }
+    switch answer {
+    case .absent: return nil
+    case .candidate(let value): return try image.valueName(at: value).equalsIgnoringCase(name) ? value : nil
+    case .unknown: break
+    }
     for place in 0..<list.count {
       let value = entry(list, place)
       do {

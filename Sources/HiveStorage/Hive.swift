@@ -22,6 +22,7 @@ package struct Hive: ~Copyable {
 
   var image: HiveImage
   let sortedLists: SortedLists
+  let valueIndexes = ValueIndexes()
   /// Built before the first change.
   var freeCells: FreeCells?
 
@@ -180,6 +181,7 @@ package struct Hive: ~Copyable {
       if image.rollBack() {
         freeCells = nil
         sortedLists.removeAll()
+        valueIndexes.forgetAll()
       }
       throw error
     }

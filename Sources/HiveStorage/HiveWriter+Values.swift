@@ -35,6 +35,7 @@ extension Hive {
       } else {
         cell = try hive.makeValue(named: units)
         try hive.append(cell.index, to: node)
+        hive.valueIndexes.insert(cell.index, hash: UpcaseTable.hash(units.units.span), in: key)
         hive.raise(KeyNode.Field.longestValueName, of: node.body, to: UInt32(units.units.count * 2))
         old = nil
       }
@@ -70,6 +71,7 @@ extension Hive {
     try transaction { (hive) throws(HiveError) in
       let node = try hive.keyNode(at: key)
       let (list, place) = try hive.place(of: value, in: node)
+      let hash = try? hive.image.valueName(at: value).upcasedHash
       if list.count > 1 {
         let field = list.cell.start + place * 4
         hive.image.move(from: field + 4, to: field, count: (list.count - place - 1) * 4)
@@ -80,6 +82,12 @@ extension Hive {
       hive.image.store(UInt32(list.count - 1), node.body, KeyNode.Field.valueCount)
       try hive.freeValue(value)
       hive.image.store(time.rawValue, node.body, KeyNode.Field.lastWritten)
+      // Last, when nothing can fail any more: an undone change forgets all indexes, one that was refused leaves them.
+      if let hash {
+        hive.valueIndexes.remove(value, hash: hash, in: key)
+      } else {
+        hive.valueIndexes.forget(key)
+      }
     }
   }
 
@@ -111,6 +119,7 @@ extension Hive {
       hive.copy(stored, to: cell, ValueNode.Field.name)
       hive.raise(KeyNode.Field.longestValueName, of: node.body, to: UInt32(units.units.count * 2))
       hive.image.store(time.rawValue, node.body, KeyNode.Field.lastWritten)
+      hive.valueIndexes.forget(key)
       return cell.index
     }
   }

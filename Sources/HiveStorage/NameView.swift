@@ -37,6 +37,13 @@ package struct NameView: ~Escapable {
     return true
   }
 
+  /// `UpcaseTable.hash` of the name.
+  var upcasedHash: UInt32 {
+    var hash: UInt32 = 0
+    for index in 0..<count { hash = hash &* 37 &+ UInt32(UpcaseTable.upcase(self[index])) }
+    return hash
+  }
+
   /// Negative, zero or positive, in the order of subkey lists.
   package func compareIgnoringCase(_ other: Span<UInt16>) -> Int {
     let shorter = min(count, other.count)

@@ -45,17 +45,6 @@ extension RegistryFileSystem {
     } catch { throw Errno(error) }
   }
 
-  /// More values than this in one key are not looked up while they are listed: each look-up reads the key's whole value list.
-  private static var mostValuesLookedUp: Int { 256 }
-
-  /// The look-up of a listed name, for listings that carry it; nil where the kernel should ask for it itself.
-  package func lookUp(
-    _ name: UnsafePointer<CChar>, of entry: DirectoryStream.Entry, in directory: UInt64, _ stream: DirectoryStream
-  ) -> Entry? {
-    guard entry.isDirectory || stream.count <= Self.mostValuesLookedUp else { return nil }
-    return try? lookUp(name, in: directory)
-  }
-
   private func fill(_ stream: DirectoryStream, of file: ControlFile) {
     stream.append(inode: file.nodeID, isDirectory: true) { $0.append(0x2E) }
     stream.append(inode: file.nodeID, isDirectory: true) { $0.append(contentsOf: [0x2E, 0x2E]) }

@@ -18,6 +18,7 @@ extension Hive {
     freeCells?.countAllocated(1)
     let index = CellIndex(rawValue: UInt32(offset))
     sortedLists.remove(index)
+    valueIndexes.forget(index)
     let cell = try image.cell(index, as: "cell")
     image.clear(at: cell.start, count: cell.count)
     return cell
