@@ -45,6 +45,8 @@ final class Node: Sendable {
   let kind: Kind
   /// Nil for keys and control files.
   let value: ValueContent?
+  /// For a key: its attributes were told since the kernel was last told to forget them, or forgot them by itself.
+  let isTold = Atomic(false)
   /// For a key: the ids of its values whose attributes the kernel may hold, to be dropped when the key's time changes.
   let cachedValues = Mutex<[UInt64]>([])
 

@@ -101,6 +101,8 @@ extension RegistryFileSystem {
     let file = OpenFile(
       node: node, isWritable: true, appends: flags & O_APPEND != 0, opener: caller, state: state)
     node.value?.withLock { $0.pendingFile = file }
+    // The kernel forgets the directory's times with the answer; what is set later tells again what was told since.
+    dropTimes(of: key, isKnown: true)
     let found = Found(node: node, name: wanted.name, suffix: wanted.suffix)
     return (try entry(for: found, spelled: spelled), file)
   }
