@@ -70,7 +70,7 @@ extension RegistryFileSystem {
     let (parent, name, ordinal, identity, isDeleted, isPending, writers, unsavedSize, generation, knownSize) = state
     var attributes = Attributes(
       kind: .file, inode: isPending ? 1 << 40 + node.id : Self.inode(identity) + (isRaw ? 1 << 39 : 0),
-      permissions: presentation.filePermissions, links: isDeleted ? 0 : 1, size: unsavedSize ?? 0,
+      permissions: presentation.filePermissions, links: isDeleted ? 0 : 1, size: isPending ? unsavedSize ?? 0 : 0,
       modified: FileTime(rawValue: 0), isCacheable: false)
     if isDeleted { return attributes }
     if isPending {
@@ -80,7 +80,7 @@ extension RegistryFileSystem {
     // Noted before they are read: a change in between drops them then.
     if writers == 0 { noteCached(node, parent) }
     do throws(NTStatus) {
-      if let known = unsavedSize ?? knownSize {
+      if let known = knownSize {
         attributes.modified = try registry.query(parent).lastWriteTime
         attributes.size = known
       } else {
