@@ -127,7 +127,11 @@ extension Registry {
   /// Deletes a key that has neither subkeys nor values (NtDeleteKey). Throws `cannotDelete`.
   package func deleteKey(_ key: KeyControlBlock, by caller: Caller, onChange: () -> Void = {}) throws(NTStatus) {
     let information = try query(key)
-    guard information.subkeyCount == 0, information.valueCount == 0 else { throw .cannotDelete }
+    guard information.subkeyCount == 0, information.valueCount == 0 else {
+      // Who may not delete it at all is told that, and so is the log.
+      _ = try admit(key, by: caller) { .deleteKey(key: $0) }
+      throw .cannotDelete
+    }
     try dispatch(key, by: caller, { .deleteKey(key: $0) }) { hive throws(HiveError) in
       guard try hive.keyNode(at: key.cell).valueCount == 0 else { throw .cannotDelete }
       try hive.deleteKey(key.cell, time: .now())

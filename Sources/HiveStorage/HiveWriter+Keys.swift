@@ -191,7 +191,8 @@ extension Hive {
     let security = try image.security(at: index)
     let count = image.load(UInt32.self, security.cell, SecurityCell.Field.referenceCount)
     guard count < UInt32.max else { throw .limit(problem: "keys that share a security descriptor") }
-    image.store(count + 1, security.cell, SecurityCell.Field.referenceCount)
+    // A count of 0 on a cell in use is damage: one too many keeps the cell when this key goes again.
+    image.store(max(2, count + 1), security.cell, SecurityCell.Field.referenceCount)
   }
 
   /// One key less refers to it; the last one takes it out of the ring.

@@ -33,7 +33,8 @@ final class Node: Sendable {
     var cachedGeneration: UInt64 = 0
     /// Bytes of the text, and the generation that they were counted in.
     var size: (generation: UInt64, bytes: Int)?
-    /// What a writer has in hand and has not set yet, bytes.
+    /// What the writer of a value that is not there yet has in hand, bytes. A value that is there shows the size of what it has:
+    /// other handles read that.
     var unsavedSize: Int?
     /// The kernel may hold its attributes for long.
     var isAttributeCached = false
@@ -45,6 +46,8 @@ final class Node: Sendable {
   let kind: Kind
   /// Nil for keys and control files.
   let value: ValueContent?
+  /// For a key: its attributes were told since the kernel was last told to forget them, or forgot them by itself.
+  let isTold = Atomic(false)
   /// For a key: the ids of its values whose attributes the kernel may hold, to be dropped when the key's time changes.
   let cachedValues = Mutex<[UInt64]>([])
 

@@ -33,7 +33,7 @@ extension RegistryFileSystem {
     }
     if let modified, case .key(let key) = node.kind {
       do { try registry.setLastWriteTime(of: key, to: modified, by: caller) } catch { throw Errno(error) }
-      dropTimes(of: key, including: false)
+      dropTimes(of: key, isKnown: true)
     } else if registry.isReadOnly, modified != nil {
       throw .readOnly
     }
@@ -44,6 +44,8 @@ extension RegistryFileSystem {
     switch node.kind {
     case .control(let file): return attributes(of: file)
     case .key(let key):
+      // Noted before they are read: a change in between drops them then.
+      node.isTold.store(true, ordering: .sequentiallyConsistent)
       let now: KeyInformation
       if let information {
         now = information
@@ -68,7 +70,7 @@ extension RegistryFileSystem {
     let (parent, name, ordinal, identity, isDeleted, isPending, writers, unsavedSize, generation, knownSize) = state
     var attributes = Attributes(
       kind: .file, inode: isPending ? 1 << 40 + node.id : Self.inode(identity) + (isRaw ? 1 << 39 : 0),
-      permissions: presentation.filePermissions, links: isDeleted ? 0 : 1, size: unsavedSize ?? 0,
+      permissions: presentation.filePermissions, links: isDeleted ? 0 : 1, size: isPending ? unsavedSize ?? 0 : 0,
       modified: FileTime(rawValue: 0), isCacheable: false)
     if isDeleted { return attributes }
     if isPending {
@@ -78,7 +80,7 @@ extension RegistryFileSystem {
     // Noted before they are read: a change in between drops them then.
     if writers == 0 { noteCached(node, parent) }
     do throws(NTStatus) {
-      if let known = unsavedSize ?? knownSize {
+      if let known = knownSize {
         attributes.modified = try registry.query(parent).lastWriteTime
         attributes.size = known
       } else {
@@ -117,9 +119,12 @@ extension RegistryFileSystem {
   }
 
   /// The time of `key` has changed in a way that the kernel cannot see: its attributes are asked for again, and those of its values.
-  func dropTimes(of key: KeyControlBlock, including isDirectoryStale: Bool = true) {
+  /// After making, removing or renaming in the key (`isKnown`) the kernel forgets the key's own times by itself.
+  func dropTimes(of key: KeyControlBlock, isKnown: Bool = false) {
     guard let cache, let directory = inodes.node(of: key) else { return }
-    if isDirectoryStale { cache.dropAttributes(of: directory.id) }
+    if directory.isTold.exchange(false, ordering: .sequentiallyConsistent), !isKnown {
+      cache.dropAttributes(of: directory.id)
+    }
     let ids = directory.cachedValues.withLock { ids in
       defer { ids.removeAll(keepingCapacity: true) }
       return ids

@@ -20,7 +20,8 @@ extension RegistryFileSystem {
     guard let node = inodes.node(nodeID) else { throw .noEntry }
     if case .control(let file) = node.kind { return (try open(file, node, by: caller), false) }
     guard let value = node.value else { throw .isDirectory }
-    let isWritable = flags & O_ACCMODE != O_RDONLY
+    // O_TRUNC alone is a change too.
+    let isWritable = flags & O_ACCMODE != O_RDONLY || flags & O_TRUNC != 0
     var state = OpenFile.State()
     state.type = type
     var keepsCache = false
@@ -35,11 +36,7 @@ extension RegistryFileSystem {
         state.isBare = true
         state.admission = consume admission
       }
-      let truncates = flags & O_TRUNC != 0
-      value.withLock { content in
-        content.writers += 1
-        if truncates { content.unsavedSize = 0 }
-      }
+      value.withLock { $0.writers += 1 }
     } else {
       keepsCache = value.withLock { content in
         content.readers += 1
@@ -101,6 +98,8 @@ extension RegistryFileSystem {
     let file = OpenFile(
       node: node, isWritable: true, appends: flags & O_APPEND != 0, opener: caller, state: state)
     node.value?.withLock { $0.pendingFile = file }
+    // The kernel forgets the directory's times with the answer; what is set later tells again what was told since.
+    dropTimes(of: key, isKnown: true)
     let found = Found(node: node, name: wanted.name, suffix: wanted.suffix)
     return (try entry(for: found, spelled: spelled), file)
   }

@@ -18,7 +18,7 @@ extension RegistryFileSystem {
       }
     } catch { throw Errno(error) }
     guard let found else { throw .io }
-    dropTimes(of: key)
+    dropTimes(of: key, isKnown: true)
     return try entry(for: found, spelled: spelled)
   }
 
@@ -32,7 +32,7 @@ extension RegistryFileSystem {
     guard case .key(let child) = found.node.kind else { throw .notDirectory }
     guard inodes.pendingValues(of: child).isEmpty else { throw .notEmpty }
     do { try registry.deleteKey(child, by: caller) } catch { throw Errno(error) }
-    dropTimes(of: key)
+    dropTimes(of: key, isKnown: true)
     if !isExact(spelled, found.name, found.suffix) { cache?.dropNames() }
   }
 
@@ -54,7 +54,7 @@ extension RegistryFileSystem {
           markDeleted(identity)
         }
       } catch { throw Errno(error) }
-      dropTimes(of: key)
+      dropTimes(of: key, isKnown: true)
     }
     if !isExact(spelled, found.name, found.suffix) { cache?.dropNames() }
   }
@@ -94,8 +94,8 @@ extension RegistryFileSystem {
     } else {
       stale = try renameValue(found, of: key, to: newSpelled, over: target, of: newKey, by: caller)
     }
-    dropTimes(of: key)
-    if newKey !== key { dropTimes(of: newKey) }
+    dropTimes(of: key, isKnown: true)
+    if newKey !== key { dropTimes(of: newKey, isKnown: true) }
     if !isExact(spelled, found.name, found.suffix) { cache?.dropNames() }
     return stale
   }

@@ -66,7 +66,8 @@ package struct ProcessPattern: Hashable, Sendable {
     return true
   }
 
-  /// The executable is the only thing named, so it must be one that nobody but root can have put there.
+  /// The executable is the only thing named, so it must be one that nobody but root can have put there, and root must
+  /// run it.
   package var restsOnExecutable: Bool { userID == nil && groupID == nil }
 }
 
@@ -152,6 +153,11 @@ package struct ProcessStanding: Hashable, Sendable {
     if let doubt = process.doubts.first { return doubt.rawValue }
     if restsOnExecutable, process.executableFile?.belongsToRoot != true {
       return "its executable can be changed by others than root"
+    }
+    // Whoever runs a program can put code into it, before its first instruction and later, and leave no trace: an executable
+    // proves something only of a user who is trusted anyway.
+    if restsOnExecutable, process.userID != 0 {
+      return "it runs as uid \(process.userID), and the entry names neither uid nor gid"
     }
     return nil
   }

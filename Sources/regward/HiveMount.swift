@@ -26,6 +26,9 @@ struct HiveMount {
   func run() throws(MountFailure) {
     try checkMountPoint()
     let policy = try loadPolicy()
+    if let log = options.log, FilePath.resolve(log) == hive {
+      throw MountFailure("the log is the hive itself: \(log)", status: MountFailure.usageStatus)
+    }
     let opened = try open()
     let completeName = try location(opened)
     // A character of two bytes in the hive has three in UTF-8 at most.
@@ -52,6 +55,10 @@ struct HiveMount {
     }
     let registry = Registry(
       hive: opened, completeName: completeName, callbacks: callbacks, isReadOnly: options.isReadOnly)
+    // A root that cannot be read would make a mount that nobody can enter.
+    guard (try? registry.query(registry.root)) != nil else {
+      throw MountFailure("\(hive): the root key is damaged; `regward dump` tells where")
+    }
     let presentation = Presentation(
       userID: options.userID ?? getuid(), groupID: options.groupID ?? getgid(), umask: options.umask,
       isReadOnly: options.isReadOnly)

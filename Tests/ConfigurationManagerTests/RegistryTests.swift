@@ -183,6 +183,16 @@ import Testing
     #expect(throws: NTStatus.cannotDelete) { try registry.deleteKey(key, by: somebody) }
   }
 
+  @Test func theDeletionOfAKeyThatIsNotEmptyIsJudgedAllTheSame() throws {
+    let stack = CallbackStack()
+    let callback = RecordingCallback(answer: { $0.preClass == .preDeleteKey ? .accessDenied : .success })
+    _ = try stack.register(callback, altitude: try #require(Altitude("1")), interests: everything)
+    let registry = try makeRegistry(stack)
+    let key = try make("k", in: registry.root, registry)
+    _ = try make("below", in: key, registry)
+    #expect(throws: NTStatus.accessDenied) { try registry.deleteKey(key, by: somebody) }
+  }
+
   @Test func movingAValueSetsAndDeletesAsOne() throws {
     let stack = CallbackStack()
     let callback = RecordingCallback()

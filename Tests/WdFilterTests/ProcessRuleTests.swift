@@ -38,12 +38,24 @@ struct ProcessRuleTests {
     (0, 0o755, true), (0, 0o775, false), (0, 0o757, false), (1000, 0o755, false), (5, 0o755, false),
   ] as [(UInt32, UInt32, Bool)])
   func anExecutableAloneMustBeRoots(owner: UInt32, mode: UInt32, counts: Bool) throws {
-    let caller = process(uid: 7, owner: owner, mode: mode)
+    let caller = process(uid: 0, owner: owner, mode: mode)
     let decision = try create(by: caller, [entry(exe: "/usr/bin/agent", flags: .friendly)])
     #expect(decision.isExempt == counts)
     if !counts { #expect(decision.explanation.contains("can be changed by others than root")) }
     #expect(try create(by: caller, excluded: ["/usr/bin/*"]).isExempt == counts)
     // A uid is something that the caller cannot choose either.
+    #expect(try create(by: caller, [entry(exe: "/usr/bin/agent", uid: 0, flags: .friendly)]).isExempt)
+  }
+
+  @Test func anExecutableAloneSaysNothingOfAUserWhoIsNotRoot() throws {
+    let caller = process(uid: 7)
+    for decision in [
+      try create(by: caller, [entry(exe: "/usr/bin/agent", flags: .friendly)]),
+      try create(by: caller, excluded: ["/usr/bin/*"]),
+    ] {
+      #expect(!decision.isExempt)
+      #expect(decision.explanation.contains("it runs as uid 7, and the entry names neither uid nor gid"))
+    }
     #expect(try create(by: caller, [entry(exe: "/usr/bin/agent", uid: 7, flags: .friendly)]).isExempt)
   }
 
@@ -67,7 +79,7 @@ struct ProcessRuleTests {
     ("/usr/bin/a", "/usr/bin/A", false), ("/usr/bin/a", "/usr/bin/ab", false), ("/a*b*c", "/aXbYbZc", true),
   ])
   func patternsOfExecutables(pattern: String, path: String, matches: Bool) throws {
-    #expect(try create(by: process(path), excluded: [pattern]).isExempt == matches)
+    #expect(try create(by: process(path, uid: 0), excluded: [pattern]).isExempt == matches)
   }
 
   @Test func withoutAnEntryTheExplanationSaysSo() throws {

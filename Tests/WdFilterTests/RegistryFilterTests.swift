@@ -105,7 +105,7 @@ struct RegistryFilterTests {
   @Test("An exempt process may do what a rule refuses, and that is told")
   func anExemptProcessIsLogged() throws {
     let child = try Child("/bin/sleep", ["60"])
-    let caller = Caller(threadID: child.id, userID: 1234, groupID: 1234)
+    let caller = Caller(threadID: child.id, userID: 0, groupID: 0)
     let path = try #require(ProcessTable().context(forThread: child.id, uid: 0, gid: 0)?.executable)
     let monitored = [try rule("shut", #"HKLM\SOFTWARE\Acme"#, .createDenied)]
     let bench = Bench(RuleSet(monitored: monitored, processes: [entry(exe: path, flags: .friendly)]))
@@ -119,11 +119,11 @@ struct RegistryFilterTests {
 
     // The same process by a number that names nobody.
     #expect(bench.run(create(acme), by: .unknown) == .accessDenied)
-    #expect(bench.run(set(winDefend, "Start"), by: Caller(threadID: 0, userID: 1234, groupID: 1234)) == .accessDenied)
+    #expect(bench.run(set(winDefend, "Start"), by: Caller(threadID: 0, userID: 0, groupID: 0)) == .accessDenied)
 
     // The same program with foreign code in it.
     let preloaded = try Child("/bin/sleep", ["60"], environment: ["LD_PRELOAD="])
-    let doubtful = Caller(threadID: preloaded.id, userID: 1234, groupID: 1234)
+    let doubtful = Caller(threadID: preloaded.id, userID: 0, groupID: 0)
     #expect(bench.run(set(winDefend, "Start"), by: doubtful) == .accessDenied)
   }
 
