@@ -75,6 +75,8 @@ let package = Package(
       name: "RegistryFileSystemTests",
       dependencies: ["Executive", "HiveStorage", "ConfigurationManager", "RegistryFileSystem"],
       swiftSettings: settings),
+    .testTarget(name: "FUSEServerTests", dependencies: ["FUSEServer"], swiftSettings: settings),
+    .testTarget(name: "regwardTests", dependencies: ["Executive", "regward"], swiftSettings: settings),
     .testTarget(
       name: "HiveSamplesTests", dependencies: ["Executive", "HiveStorage", "HiveSamples"],
       swiftSettings: settings),

@@ -158,6 +158,7 @@ struct Request: ~Copyable {
     withUnsafeTemporaryAllocation(byteCount: room, alignment: 8) { buffer in
       let start = buffer.baseAddress?.assumingMemoryBound(to: CChar.self)
       var used = 0
+      var lookUps: [UInt64] = []
       var position = max(0, offset)
       var hasRoom = true
       while hasRoom, position < stream.count {
@@ -173,7 +174,11 @@ struct Request: ~Copyable {
               let found = position < 2 ? nil : try? session.fileSystem.lookUp(name, in: directory)
               if let found { parameters = fuse_entry_param(found, session) }
               length = fuse_add_direntry_plus(handle, place, room - used, name, &parameters, position + 1)
-              if let found, length > room - used { session.fileSystem.forget(found.nodeID, count: 1) }
+              if let found { lookUps.append(found.nodeID) }
+              if let found, length > room - used {
+                lookUps.removeLast()
+                session.fileSystem.forget(found.nodeID, count: 1)
+              }
             } else {
               length = fuse_add_direntry(handle, place, room - used, name, &parameters.attr, position + 1)
             }
@@ -183,7 +188,10 @@ struct Request: ~Copyable {
           } ?? false
         position += 1
       }
-      fuse_reply_buf(handle, start, used)
+      // An interrupted caller never hears of the look-ups: they are given back.
+      if fuse_reply_buf(handle, start, used) != 0 {
+        for nodeID in lookUps { session.fileSystem.forget(nodeID, count: 1) }
+      }
     }
   }
 }

@@ -19,7 +19,7 @@ struct HiveMount {
 
   /// How long the queue may need at the end, milliseconds.
   private static let patience = 5000
-  /// The text of a value in a hive of the largest size would be longer; nobody has one.
+  /// Bytes of text that one handle may hold; nobody has more in a value.
   private static let largestText = 1 << 30
 
   /// Returns after the unmount, with every change on the disk.
@@ -31,6 +31,8 @@ struct HiveMount {
     }
     let opened = try open()
     let completeName = try location(opened)
+    // A character of two bytes in the hive has three in UTF-8 at most.
+    let largestText = min(Self.largestText, 2 * opened.longestData)
     let currentControlSet = HiveSurvey.currentControlSet(opened)
 
     var sink: FileSink?
@@ -66,7 +68,7 @@ struct HiveMount {
         policyName: options.policy ?? DefaultPolicy.fileName, isReadOnly: options.isReadOnly),
       refusals: refusals, queue: queue, sink: sink)
     let fileSystem = RegistryFileSystem(
-      registry: registry, presentation: presentation, largestText: Self.largestText, handler: handler)
+      registry: registry, presentation: presentation, largestText: largestText, handler: handler)
 
     let reopening = sink.map { LogReopening($0) }
     let (hive, inSystemLog) = (hive, isDaemon)

@@ -68,6 +68,19 @@ import Testing
     }
   }
 
+  @Test(arguments: [0, 100, 9000]) func nothingIsLeftBesideAFileThatIsNoHive(size: Int) throws {
+    try inFolder { folder in
+      #expect(FileManager.default.createFile(atPath: folder + "/text", contents: Data(repeating: 0x41, count: size)))
+      do throws(HiveError) {
+        _ = try Hive(HiveFile(path: folder + "/text", access: .readWrite))
+        Issue.record("opened")
+      } catch {
+        guard case .notAHive = error else { throw error }
+      }
+      #expect(try names(folder) == ["text"])
+    }
+  }
+
   /// The lock is the process's own, so another process must hold it: a Python child does.
   @Test func aLockedHiveTellsWhoHasIt() throws {
     try inFolder { folder in

@@ -32,9 +32,16 @@ package struct HiveFile: Sendable {
       otherLogs = logs
       return
     }
-    var version = [UInt8](repeating: 0, count: 4)
-    if try device.size() >= BaseBlock.size { try device.read(at: BaseBlock.Field.minor, into: &version) }
-    let suffix = version[0] <= 3 && found[".log1"] == nil && found[".log"] != nil ? ".log" : ".log1"
+    var start = [UInt8](repeating: 0, count: BaseBlock.sectorSize)
+    if try device.size() >= BaseBlock.size { try device.read(at: 0, into: &start) }
+    let sector = BaseBlockSector(start)
+    guard sector[BaseBlock.Field.signature] == BaseBlock.signatureRegf else {
+      // `Hive` will say what is wrong; nothing is left beside a file that is no hive.
+      log = nil
+      otherLogs = []
+      return
+    }
+    let suffix = sector[BaseBlock.Field.minor] <= 3 && found[".log1"] == nil && found[".log"] != nil ? ".log" : ".log1"
     let ours = found.removeValue(forKey: suffix)
     log = try FileDevice(
       path: directory + "/" + (ours ?? base + suffix.uppercased()), mode: .creating(like: device))
