@@ -69,7 +69,14 @@ extension RegistryFileSystem {
     let key = try key(of: parent)
     let wanted = try newName(spelled, isKey: false)
     // The value may be there under another type: then it gets this one.
-    if let found = try? resolve(EntryName(name: wanted.name, suffix: .value), spelled: spelled, in: key) {
+    let existing: Found?
+    do throws(Errno) {
+      existing = try resolve(EntryName(name: wanted.name, suffix: .value), spelled: spelled, in: key)
+    } catch {
+      guard error == .noEntry else { throw error }
+      existing = nil
+    }
+    if let found = existing {
       guard flags & O_EXCL == 0 else {
         inodes.forget(found.node.id, count: 1)
         throw .exists
@@ -100,7 +107,7 @@ extension RegistryFileSystem {
     node.value?.withLock { $0.pendingFile = file }
     // The kernel forgets the directory's times with the answer; what is set later tells again what was told since.
     dropTimes(of: key, isKnown: true)
-    let found = Found(node: node, name: wanted.name, suffix: wanted.suffix)
+    let found = Found(node: node, name: wanted.name)
     return (try entry(for: found, spelled: spelled), file)
   }
 

@@ -14,7 +14,7 @@ extension RegistryFileSystem {
     var found: Found?
     do {
       try registry.createKey(named: wanted.name, in: key, by: caller) { child, information in
-        found = Found(node: inodes.remember(child), name: wanted.name, suffix: .none, information: information)
+        found = Found(node: inodes.remember(child), name: wanted.name, information: information)
       }
     } catch { throw Errno(error) }
     guard let found else { throw .io }
@@ -33,7 +33,7 @@ extension RegistryFileSystem {
     guard inodes.pendingValues(of: child).isEmpty else { throw .notEmpty }
     do { try registry.deleteKey(child, by: caller) } catch { throw Errno(error) }
     dropTimes(of: key, isKnown: true)
-    if !isExact(spelled, found.name, found.suffix) { cache?.dropNames() }
+    if !isExact(spelled, found.name) { cache?.dropNames() }
   }
 
   /// unlink(2): DeleteValueKey.
@@ -56,7 +56,7 @@ extension RegistryFileSystem {
       } catch { throw Errno(error) }
       dropTimes(of: key, isKnown: true)
     }
-    if !isExact(spelled, found.name, found.suffix) { cache?.dropNames() }
+    if !isExact(spelled, found.name) { cache?.dropNames() }
   }
 
   /// rename(2). A key keeps its parent (else EXDEV: mv copies and deletes, every step judged). A value is set under its new
@@ -76,7 +76,12 @@ extension RegistryFileSystem {
     let newKey = try self.key(of: newParent)
     let found = try find(spelled, in: key)
     defer { inodes.forget(found.node.id, count: 1) }
-    let target = try? find(newSpelled, in: newKey)
+    let target: Found?
+    do throws(Errno) { target = try find(newSpelled, in: newKey) } catch {
+      // Only a name that is not there is free; damage in the way is no reason to write over it.
+      guard error == .noEntry else { throw error }
+      target = nil
+    }
     defer { if let target { inodes.forget(target.node.id, count: 1) } }
     if target != nil, flags & noReplace != 0 { throw .exists }
     if target?.node === found.node, spelled == newSpelled { return nil }
@@ -90,13 +95,13 @@ extension RegistryFileSystem {
       }
       let wanted = try self.newName(newSpelled, isKey: true)
       do { try registry.renameKey(child, to: wanted.name, by: caller) } catch { throw Errno(error) }
-      if !isExact(newSpelled, wanted.name, .none) { cache?.dropNames() }
+      if !isExact(newSpelled, wanted.name) { cache?.dropNames() }
     } else {
       stale = try renameValue(found, of: key, to: newSpelled, over: target, of: newKey, by: caller)
     }
     dropTimes(of: key, isKnown: true)
     if newKey !== key { dropTimes(of: newKey, isKnown: true) }
-    if !isExact(spelled, found.name, found.suffix) { cache?.dropNames() }
+    if !isExact(spelled, found.name) { cache?.dropNames() }
     return stale
   }
 
@@ -159,7 +164,7 @@ extension RegistryFileSystem {
         inodes.bind(source.node, to: new)
       }
     } catch { throw Errno(error) }
-    if !isExact(newSpelled, newName, .none) { cache?.dropNames() }
+    if !isExact(newSpelled, newName) { cache?.dropNames() }
     return hasReaders ? source.node.id : nil
   }
 

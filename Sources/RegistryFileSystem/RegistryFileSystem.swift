@@ -59,7 +59,6 @@ package final class RegistryFileSystem: Sendable {
     var node: Node
     /// The registry's own spelling.
     var name: UnicodeName
-    var suffix: NameSuffix
     /// Set for a key.
     var information: KeyInformation?
   }
@@ -67,10 +66,7 @@ package final class RegistryFileSystem: Sendable {
   /// Finds what a decoded name stands for. Throws ENOENT.
   func resolve(_ wanted: EntryName, spelled: [UInt8], in key: KeyControlBlock) throws(Errno) -> Found {
     var wanted = wanted
-    let isShortened = wanted.suffix == .hashed
-    if isShortened { wanted = try lengthen(spelled, in: key) }
-    // What the answer is called by: a shortened name is as good as a whole one.
-    let suffix = isShortened ? .none : wanted.suffix
+    if wanted.suffix == .hashed { wanted = try lengthen(spelled, in: key) }
     var ordinal = 1
     var space = NameSpace.keysThenValues
     switch wanted.suffix {
@@ -85,11 +81,11 @@ package final class RegistryFileSystem: Sendable {
         switch object {
         case .key(let child, let information):
           return Found(
-            node: inodes.remember(child), name: information.name, suffix: suffix, information: information)
+            node: inodes.remember(child), name: information.name, information: information)
         case .value(let value):
           if case .type(let type) = wanted.suffix, value.type != type { return nil }
           let node = inodes.remember(value, ordinal: ordinal, of: key, isRaw: isRaw)
-          return Found(node: node, name: value.name, suffix: suffix)
+          return Found(node: node, name: value.name)
         }
       }
       guard let found else { throw NTStatus.objectNameNotFound }
@@ -102,7 +98,7 @@ package final class RegistryFileSystem: Sendable {
         inodes.forget(node.id, count: 1)
         throw .noEntry
       }
-      return Found(node: node, name: state.0, suffix: suffix)
+      return Found(node: node, name: state.0)
     }
   }
 
@@ -128,17 +124,16 @@ package final class RegistryFileSystem: Sendable {
     Entry(
       nodeID: found.node.id, generation: found.node.generation,
       attributes: try attributes(of: found.node, key: found.information),
-      isExactSpelling: isExact(spelled, found.name, found.suffix))
+      isExactSpelling: isExact(spelled, found.name))
   }
 
   private func entry(for file: ControlFile) -> Entry {
     Entry(nodeID: file.nodeID, generation: 0, attributes: attributes(of: file), isExactSpelling: true)
   }
 
-  /// Whether the bytes are the listed file name of a registry name. A name with a suffix never counts: whether it is listed depends
-  /// on its neighbours.
-  func isExact(_ spelled: [UInt8], _ name: UnicodeName, _ suffix: NameSuffix) -> Bool {
-    guard suffix == .none || suffix == .hashed else { return false }
+  /// Whether the bytes are the registry name's own file name. One with a suffix never is: whether that is listed depends on its
+  /// neighbours.
+  func isExact(_ spelled: [UInt8], _ name: UnicodeName) -> Bool {
     var bytes: [UInt8] = []
     NameCodec.encode(name, into: &bytes)
     return bytes == spelled
