@@ -11,31 +11,18 @@ package struct CallbackCookie: Hashable, Sendable {
 /// The callbacks in order of altitude, and **the one dispatch**: `admit` is the pre phase, `Admission.complete` the post phase,
 /// and the registry changes nothing without an `Admission` in its hands.
 ///
-/// 1. Pre runs from the highest altitude to the lowest; a failure stops the walk and is what the caller gets.
-/// 2. Every callback whose pre succeeded gets exactly one post, also when a lower one refused.
+/// 1. Pre runs from the highest altitude to the lowest; a failure stops the walk and is what the caller gets. To bypass stops the
+///    walk too, and the caller gets success.
+/// 2. Every callback whose pre succeeded gets exactly one post, also when a lower one refused; the one that stopped the walk gets
+///    none. A post may put another status in the place of what happened.
 /// 3. A class that nobody asked for costs one load.
-/// 4. Unregistering waits for the calls in flight.
+/// 4. Operations that a callback makes itself are seen by those below it only (`RegistryCall.caller`).
+/// 5. Unregistering waits for the calls in flight. A context on a key object is given back through a call of the cleanup class,
+///    when the object is closed and when its callback is unregistered.
 package final class CallbackStack: Sendable {
-  /// One registered callback.
-  final class Registration: Sendable {
-    let cookie: CallbackCookie
-    let altitude: Altitude
-    let callback: any RegistryCallback
-    /// The classes it asked for, by `NotifyClass.bit`.
-    let interests: Atomic<UInt64>
-    let rundown = RundownReference()
-
-    init(cookie: CallbackCookie, altitude: Altitude, callback: any RegistryCallback, interests: UInt64) {
-      self.cookie = cookie
-      self.altitude = altitude
-      self.callback = callback
-      self.interests = Atomic(interests)
-    }
-  }
-
   private struct State {
     /// Highest altitude first.
-    var registrations: [Registration] = []
+    var registrations: [CallbackRegistration] = []
     var nextCookie: UInt64 = 1
   }
 
@@ -45,9 +32,10 @@ package final class CallbackStack: Sendable {
 
   package init() {}
 
-  /// Adds a callback that is told of the classes in `interests`. Throws `altitudeCollision` when the altitude is taken.
+  /// Adds a callback that is told of the classes in `interests`, by `NotifyClass.bit`; of queries of a value only where its name is
+  /// among `queriedValues`, in any case (nil: of all). Throws `altitudeCollision` when the altitude is taken.
   package func register(
-    _ callback: any RegistryCallback, altitude: Altitude, interests: UInt64
+    _ callback: any RegistryCallback, altitude: Altitude, interests: UInt64, queriedValues: [UnicodeName]? = nil
   ) throws(NTStatus) -> CallbackCookie {
     try state.withLock { state throws(NTStatus) in
       guard !state.registrations.contains(where: { $0.altitude == altitude }) else { throw .altitudeCollision }
@@ -55,7 +43,9 @@ package final class CallbackStack: Sendable {
       state.nextCookie += 1
       let place = state.registrations.firstIndex { $0.altitude < altitude } ?? state.registrations.endIndex
       state.registrations.insert(
-        Registration(cookie: cookie, altitude: altitude, callback: callback, interests: interests), at: place)
+        CallbackRegistration(
+          cookie: cookie, altitude: altitude, callback: callback, interests: interests, queriedValues: queriedValues),
+        at: place)
       refreshMask(state)
       return cookie
     }
@@ -72,7 +62,8 @@ package final class CallbackStack: Sendable {
     }
   }
 
-  /// Takes a callback out and waits for its calls in flight. Throws `invalidParameter` for an unknown cookie.
+  /// Takes a callback out, waits for its calls in flight, and gives back its object contexts. Throws `invalidParameter` for an
+  /// unknown cookie.
   package func unregister(_ cookie: CallbackCookie) throws(NTStatus) {
     let gone = try state.withLock { state throws(NTStatus) in
       guard let place = state.registrations.firstIndex(where: { $0.cookie == cookie }) else {
@@ -83,76 +74,92 @@ package final class CallbackStack: Sendable {
       return gone
     }
     gone.rundown.waitForRelease()
+    for (object, context) in gone.takeContexts() { gone.cleanUp(context, of: object) }
   }
 
-  /// Whether anybody asked for one of the operation's two classes.
+  /// Hangs a callback's context on a key object, nil for none; the one that was there (CmSetCallbackObjectContext). Throws
+  /// `invalidParameter` for an unknown cookie.
+  @discardableResult
+  package func setObjectContext(
+    _ context: (any CallContext)?, of object: KeyObject, cookie: CallbackCookie
+  ) throws(NTStatus) -> (any CallContext)? {
+    guard let registration = state.withLock({ $0.registrations.first { $0.cookie == cookie } }) else {
+      throw .invalidParameter
+    }
+    return registration.setContext(context, of: object)
+  }
+
+  /// The key object is closed: its contexts are given back.
+  func forget(_ object: KeyObject) {
+    for registration in state.withLock({ $0.registrations }) {
+      guard let context = registration.takeContext(of: object), registration.rundown.acquire() else { continue }
+      registration.cleanUp(context, of: object)
+      registration.rundown.release()
+    }
+  }
+
+  /// Whether anybody asked for one of the two classes.
   package func isWatched(_ pre: NotifyClass, _ post: NotifyClass) -> Bool {
     mask.load(ordering: .acquiring) & (pre.bit | post.bit) != 0
+  }
+
+  /// Whether anybody judges or watches the reading of values of this name.
+  package func isQueryWatched(of valueName: UnicodeName) -> Bool {
+    let classes = NotifyClass.preQueryValueKey.bit | NotifyClass.postQueryValueKey.bit
+    guard mask.load(ordering: .acquiring) & classes != 0 else { return false }
+    return state.withLock { state in
+      state.registrations.contains {
+        $0.interests.load(ordering: .acquiring) & classes != 0 && $0.asksFor(valueName)
+      }
+    }
   }
 
   /// The pre phase. Throws the status of the callback that refused, after the post of those above it.
   package func admit(
     _ operation: RegistryOperation, by caller: Caller, registry: any RegistryQueries
   ) throws(NTStatus) -> Admission {
-    let pre = operation.preClass
-    let post = operation.postClass
-    guard isWatched(pre, post) else { return Admission(operation: operation, caller: caller) }
-    var admission = Admission(operation: operation, caller: caller)
-    for registration in state.withLock({ $0.registrations }) {
+    let (pre, post) = operation.classes
+    var admission = Admission(operation: operation, caller: caller, registry: registry)
+    guard isWatched(pre, post) else { return admission }
+    for registration in registrations(below: caller.below) {
       let interests = registration.interests.load(ordering: .acquiring)
-      guard interests & (pre.bit | post.bit) != 0, registration.rundown.acquire() else { continue }
+      guard interests & (pre.bit | post.bit) != 0 else { continue }
+      if case .queryValueKey(_, let name) = operation, !registration.asksFor(name) { continue }
+      guard registration.rundown.acquire() else { continue }
       var context: (any CallContext)?
       if interests & pre.bit != 0 {
-        let status = registration.callback.preOperation(
-          operation, by: caller, registry: registry, context: &context)
+        var call = RegistryCall(
+          caller: caller.below(registration.cookie), registry: registry,
+          objectContext: registration.context(of: operation.key?.object))
+        let status = registration.callback.preOperation(operation, &call)
         guard status.isSuccess else {
           registration.rundown.release()
-          admission.complete(status)
-          throw status
+          if status == .callbackBypass {
+            admission.isBypassed = true
+            return admission
+          }
+          let outcome = admission.complete(status)
+          // A post above that turns the refusal into success has done the work itself.
+          guard outcome.isSuccess else { throw outcome }
+          admission.isBypassed = true
+          return admission
         }
+        context = call.callContext
       }
       admission.passed.append((registration, context))
     }
     return admission
   }
 
+  /// All, or those that are below a callback which makes operations of its own; all as well when that one is just being taken out.
+  private func registrations(below cookie: CallbackCookie?) -> ArraySlice<CallbackRegistration> {
+    let all = state.withLock { $0.registrations }
+    guard let cookie, let place = all.firstIndex(where: { $0.cookie == cookie }) else { return all[...] }
+    return all[(place + 1)...]
+  }
+
   private func refreshMask(_ state: borrowing State) {
     mask.store(
       state.registrations.reduce(0) { $0 | $1.interests.load(ordering: .acquiring) }, ordering: .releasing)
-  }
-}
-
-/// Leave to do one operation, given by the pre phase. It is used up by doing the operation; thrown away, its callbacks are
-/// told that the operation was cancelled.
-package struct Admission: ~Copyable, Sendable {
-  /// A set value admitted when its file was opened gets its data later; nothing else changes.
-  package internal(set) var operation: RegistryOperation
-  package let caller: Caller
-  fileprivate var passed: [(registration: CallbackStack.Registration, context: (any CallContext)?)] = []
-
-  init(operation: RegistryOperation, caller: Caller) {
-    self.operation = operation
-    self.caller = caller
-  }
-
-  /// The post phase; only the first call does anything.
-  mutating func complete(_ status: NTStatus) {
-    Self.runPost(of: passed, operation, caller, status)
-    passed = []
-  }
-
-  deinit { Self.runPost(of: passed, operation, caller, .cancelled) }
-
-  /// Lowest altitude first.
-  private static func runPost(
-    of passed: [(registration: CallbackStack.Registration, context: (any CallContext)?)],
-    _ operation: RegistryOperation, _ caller: Caller, _ status: NTStatus
-  ) {
-    for (registration, context) in passed.reversed() {
-      if registration.interests.load(ordering: .acquiring) & operation.postClass.bit != 0 {
-        registration.callback.postOperation(operation, by: caller, status: status, context: context)
-      }
-      registration.rundown.release()
-    }
   }
 }

@@ -14,14 +14,18 @@ extension Registry {
     try admit(key, by: caller) { .setValueKey(key: $0, valueName: name, value: nil) }
   }
 
-  /// Sets a value, new or not (NtSetValueKey). `onChange` gets the value's number.
+  /// Sets a value, new or not (NtSetValueKey). `onChange` gets the value's number; where a callback did the work itself, that of the
+  /// value that is there then, if there is one.
   package func setValue(
     of key: KeyControlBlock, named name: UnicodeName, to value: RegistryValue, by caller: Caller,
-    onChange: (_ identity: UInt32) -> Void = { _ in }
+    through object: KeyObject? = nil, onChange: (_ identity: UInt32) -> Void = { _ in }
   ) throws(NTStatus) {
-    try dispatch(key, by: caller, { .setValueKey(key: $0, valueName: name, value: value) }) { hive throws(HiveError) in
+    let isDone = try dispatch(key, by: caller, through: object, { .setValueKey(key: $0, valueName: name, value: value) }) {
+      hive throws(HiveError) in
       onChange(try Self.set(value, of: key, named: name, &hive).rawValue)
+      return nil
     }
+    if !isDone { try noteValue(name, in: key, onChange) }
   }
 
   /// Sets a value by an admission given when its file was opened; for the close that has no caller.
@@ -35,30 +39,46 @@ extension Registry {
       throw .invalidParameter
     }
     admission.operation = .setValueKey(key: reference, valueName: name, value: value)
-    let done = try perform(admission, on: key) { hive throws(HiveError) in
+    let isDone = try perform(admission, on: key) { hive throws(HiveError) in
       onChange(try Self.set(value, of: key, named: name, &hive).rawValue)
+      return nil
     }
-    if done == nil {
-      // The key moved since the file was opened, and nobody can say any more who asks.
-      try setValue(of: key, named: name, to: value, by: .unknown, onChange: onChange)
+    switch isDone {
+    case true?: break
+    case false?: try noteValue(name, in: key, onChange)
+    // The key moved since the file was opened, and nobody can say any more who asks.
+    case nil: try setValue(of: key, named: name, to: value, by: .unknown, onChange: onChange)
+    }
+  }
+
+  private func noteValue(
+    _ name: UnicodeName, in key: KeyControlBlock, _ note: (_ identity: UInt32) -> Void
+  ) throws(NTStatus) {
+    do throws(NTStatus) {
+      try lookUp(name, in: key, among: .values) { if case .value(let value) = $0 { note(value.identity) } }
+    } catch {
+      guard error == .objectNameNotFound else { throw error }
     }
   }
 
   /// Deletes a value (NtDeleteValueKey).
   package func deleteValue(
     of key: KeyControlBlock, named name: UnicodeName, ordinal: Int = 1, by caller: Caller,
-    onChange: (_ identity: UInt32) -> Void = { _ in }
+    through object: KeyObject? = nil, onChange: (_ identity: UInt32) -> Void = { _ in }
   ) throws(NTStatus) {
     guard try exists(name, in: key, among: .values, ordinal: ordinal) else { throw .objectNameNotFound }
-    try dispatch(key, by: caller, { .deleteValueKey(key: $0, valueName: name) }) { hive throws(HiveError) in
+    try dispatch(key, by: caller, through: object, { .deleteValueKey(key: $0, valueName: name) }) {
+      hive throws(HiveError) in
       guard let cell = try Self.findValue(name, in: key.cell, ordinal: ordinal, hive) else { throw .keyNotFound }
       try hive.deleteValue(of: key.cell, value: cell, time: .now())
       onChange(cell.rawValue)
+      return nil
     }
   }
 
   /// Moves a value to another name or key, over whatever is there: a set and a delete, judged as both, done as one.
-  /// `value` is what the target gets: its data, and the type that the caller chose.
+  /// `value` is what the target gets: its data, and the type that the caller chose. A half that a callback has done itself is not
+  /// done again, and `onChange` is not called then.
   package func moveValue(
     of source: KeyControlBlock, named name: UnicodeName, to target: KeyControlBlock, named newName: UnicodeName,
     as value: RegistryValue, by caller: Caller,
@@ -70,9 +90,10 @@ extension Registry {
       do throws(NTStatus) {
         setting = try admit(target, by: caller) { .setValueKey(key: $0, valueName: newName, value: value) }
       } catch {
-        deletion.complete(error)
+        _ = deletion.complete(error)
         throw error
       }
+      let (sets, deletes) = (!setting.isBypassed, !deletion.isBypassed)
       let status: NTStatus?
       do throws(NTStatus) {
         let isCurrent = try hive.withExclusive { hive throws(NTStatus) in
@@ -80,15 +101,16 @@ extension Registry {
           do throws(HiveError) {
             let time = FileTime.now()
             guard let old = try Self.findValue(name, in: source.cell, ordinal: 1, hive) else { throw .keyNotFound }
-            if source === target, name.equalsIgnoringCase(newName) {
+            if sets, deletes, source === target, name.equalsIgnoringCase(newName) {
               // Only the case of the name changes.
               let new = try hive.renameValue(of: source.cell, value: old, to: newName.units.span, time: time)
               onChange(old.rawValue, new.rawValue)
             } else {
-              let new = try hive.setValue(
-                of: target.cell, named: newName.units.span, type: value.type, data: value.data, time: time)
-              try hive.deleteValue(of: source.cell, value: old, time: time)
-              onChange(old.rawValue, new.rawValue)
+              let new = try sets
+                ? hive.setValue(
+                  of: target.cell, named: newName.units.span, type: value.type, data: value.data, time: time) : nil
+              if deletes { try hive.deleteValue(of: source.cell, value: old, time: time) }
+              if deletes, let new { onChange(old.rawValue, new.rawValue) }
             }
           } catch { throw NTStatus(error) }
           changes.wrappingAdd(1, ordering: .releasing)
@@ -96,114 +118,140 @@ extension Registry {
         }
         status = isCurrent ? .success : nil
       } catch {
-        deletion.complete(error)
-        setting.complete(error)
-        throw error
+        status = error
       }
       guard let status else { continue }
-      setting.complete(status)
-      deletion.complete(status)
+      let ofSetting = setting.complete(status)
+      let ofDeletion = deletion.complete(status)
+      guard ofSetting.isSuccess else { throw ofSetting }
+      guard ofDeletion.isSuccess else { throw ofDeletion }
       return
     }
   }
 
   /// Makes a key that does not exist yet (NtCreateKey). Throws `objectNameCollision`. `body` gets the new key, which its receiver
-  /// holds, under the lock.
+  /// holds, under the lock; also when a callback turns the success into a failure afterwards.
   package func createKey(
-    named name: UnicodeName, in parent: KeyControlBlock, by caller: Caller,
+    named name: UnicodeName, in parent: KeyControlBlock, by caller: Caller, through object: KeyObject? = nil,
     _ body: (KeyControlBlock, KeyInformation) -> Void
   ) throws(NTStatus) {
     guard try !exists(name, in: parent, among: .keys) else { throw .objectNameCollision }
-    try dispatch(parent, by: caller, { .createKey(completeName: $0.completeName.appending(name), parent: $0) }) {
-      hive throws(HiveError) in
+    let isDone = try dispatch(
+      parent, by: caller, through: object,
+      { .createKey(completeName: $0.completeName.appending(name), parent: $0, options: []) }
+    ) { hive throws(HiveError) in
       let cell = try hive.createKey(under: parent.cell, named: name.units.span, className: nil, time: .now())
       let information = KeyInformation(
         name: name, lastWriteTime: try hive.keyNode(at: cell).lastWriteTime, subkeyCount: 0, valueCount: 0,
         identity: cell.rawValue)
-      body(reference(cell, parent: parent, name: name), information)
+      let key = reference(cell, parent: parent, name: name)
+      body(key, information)
+      return KeyReference(id: key.id, completeName: key.completeName)
+    }
+    if !isDone {
+      // The key that the callback has made.
+      try lookUp(name, in: parent, among: .keys) { if case .key(let key, let information) = $0 { body(key, information) } }
     }
   }
 
   /// Deletes a key that has neither subkeys nor values (NtDeleteKey). Throws `cannotDelete`.
-  package func deleteKey(_ key: KeyControlBlock, by caller: Caller, onChange: () -> Void = {}) throws(NTStatus) {
+  package func deleteKey(
+    _ key: KeyControlBlock, by caller: Caller, through object: KeyObject? = nil, onChange: () -> Void = {}
+  ) throws(NTStatus) {
     let information = try query(key)
     guard information.subkeyCount == 0, information.valueCount == 0 else {
       // Who may not delete it at all is told that, and so is the log.
-      _ = try admit(key, by: caller) { .deleteKey(key: $0) }
+      _ = try admit(key, by: caller, through: object) { .deleteKey(key: $0) }
       throw .cannotDelete
     }
-    try dispatch(key, by: caller, { .deleteKey(key: $0) }) { hive throws(HiveError) in
+    try dispatch(key, by: caller, through: object, { .deleteKey(key: $0) }) { hive throws(HiveError) in
       guard try hive.keyNode(at: key.cell).valueCount == 0 else { throw .cannotDelete }
       try hive.deleteKey(key.cell, time: .now())
       forget(key)
       onChange()
+      return nil
     }
   }
 
   /// Gives a key another last component (NtRenameKey). Throws `objectNameCollision`.
   package func renameKey(
-    _ key: KeyControlBlock, to newName: UnicodeName, by caller: Caller, onChange: (_ identity: UInt32) -> Void = { _ in }
+    _ key: KeyControlBlock, to newName: UnicodeName, by caller: Caller, through object: KeyObject? = nil,
+    onChange: (_ identity: UInt32) -> Void = { _ in }
   ) throws(NTStatus) {
-    try dispatch(key, by: caller, { .renameKey(key: $0, newName: newName) }) { hive throws(HiveError) in
+    try dispatch(key, by: caller, through: object, { .renameKey(key: $0, newName: newName) }) { hive throws(HiveError) in
       let cell = try hive.renameKey(key.cell, to: newName.units.span, time: .now())
       moved(key, to: cell, name: newName)
       onChange(cell.rawValue)
+      return nil
     }
   }
 
   /// Sets a key's LastWrite time (NtSetInformationKey, KeyWriteTimeInformation).
-  package func setLastWriteTime(of key: KeyControlBlock, to time: FileTime, by caller: Caller) throws(NTStatus) {
-    try dispatch(key, by: caller, { .setInformationKey(key: $0, lastWriteTime: time) }) { hive throws(HiveError) in
+  package func setLastWriteTime(
+    of key: KeyControlBlock, to time: FileTime, by caller: Caller, through object: KeyObject? = nil
+  ) throws(NTStatus) {
+    try dispatch(key, by: caller, through: object, { .setInformationKey(key: $0, lastWriteTime: time) }) {
+      hive throws(HiveError) in
       try hive.setLastWriteTime(of: key.cell, time)
+      return nil
     }
   }
 
   // MARK: The one shape
 
   private func admit(
-    _ key: KeyControlBlock, by caller: Caller, _ operation: (KeyReference) -> RegistryOperation
+    _ key: KeyControlBlock, by caller: Caller, through object: KeyObject? = nil,
+    _ operation: (KeyReference) -> RegistryOperation
   ) throws(NTStatus) -> Admission {
     guard !isReadOnly else { throw .mediaWriteProtected }
-    let reference = KeyReference(id: key.id, completeName: try completeName(of: key))
+    let reference = KeyReference(id: key.id, completeName: try completeName(of: key), object: object)
     return try callbacks.admit(operation(reference), by: caller, registry: self)
   }
 
+  /// False when a callback did the work itself, and the hive is as it was.
+  @discardableResult
   private func dispatch(
-    _ key: KeyControlBlock, by caller: Caller, _ operation: (KeyReference) -> RegistryOperation,
-    _ body: (inout Hive) throws(HiveError) -> Void
-  ) throws(NTStatus) {
+    _ key: KeyControlBlock, by caller: Caller, through object: KeyObject?,
+    _ operation: (KeyReference) -> RegistryOperation, _ body: (inout Hive) throws(HiveError) -> KeyReference?
+  ) throws(NTStatus) -> Bool {
     while true {
-      let admission = try admit(key, by: caller, operation)
-      if try perform(admission, on: key, body) != nil { return }
+      let admission = try admit(key, by: caller, through: object, operation)
+      if let isDone = try perform(admission, on: key, body) { return isDone }
     }
   }
 
-  /// Does what was admitted. Nil when the key was renamed since: the admission is cancelled, the operation must be judged again.
+  /// Does what was admitted; `body` gives the key that came of it. False: a callback did it, or made the failure a success. Nil when
+  /// the key was renamed since: the admission is cancelled, the operation must be judged again.
   private func perform(
-    _ admission: consuming Admission, on key: KeyControlBlock, _ body: (inout Hive) throws(HiveError) -> Void
+    _ admission: consuming Admission, on key: KeyControlBlock,
+    _ body: (inout Hive) throws(HiveError) -> KeyReference?
   ) throws(NTStatus) -> Bool? {
     var admission = admission
-    do throws(NTStatus) {
-      let isCurrent = try hive.withExclusive { hive throws(NTStatus) in
-        guard try isUnmoved(admission.operation, key) else { return false }
-        do throws(HiveError) { try body(&hive) } catch { throw NTStatus(error) }
-        changes.wrappingAdd(1, ordering: .releasing)
-        return true
+    var status = NTStatus.success
+    var isDone = false
+    if !admission.isBypassed {
+      do throws(NTStatus) {
+        let isCurrent = try hive.withExclusive { hive throws(NTStatus) in
+          guard try isUnmoved(admission.operation, key) else { return false }
+          do throws(HiveError) { admission.result = try body(&hive) } catch { throw NTStatus(error) }
+          changes.wrappingAdd(1, ordering: .releasing)
+          return true
+        }
+        guard isCurrent else { return nil }
+        isDone = true
+      } catch {
+        status = error
       }
-      guard isCurrent else { return nil }
-    } catch {
-      admission.complete(error)
-      throw error
     }
-    admission.complete(.success)
-    return true
+    let outcome = admission.complete(status)
+    guard outcome.isSuccess else { throw outcome }
+    return isDone
   }
 
   /// Whether the key still has the name that was judged; a deleted one throws.
   private func isUnmoved(_ operation: RegistryOperation, _ key: KeyControlBlock) throws(NTStatus) -> Bool {
     guard !key.isDeleted else { throw .keyDeleted }
-    if case .createKey(_, let parent) = operation { return parent.completeName == key.completeName }
-    return operation.completeName == key.completeName
+    return operation.key?.completeName == key.completeName
   }
 
   private static func set(

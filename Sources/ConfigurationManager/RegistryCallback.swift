@@ -1,6 +1,6 @@
 package import Executive
 
-/// A callback's private note on one operation: made in its pre, handed to its post.
+/// What a callback keeps with an operation (in its pre, for its post) or with a key object.
 package typealias CallContext = AnyObject & Sendable
 
 /// What a callback may ask the registry while it judges. These questions are not dispatched.
@@ -9,17 +9,42 @@ package protocol RegistryQueries: AnyObject, Sendable {
   func queryValue(of key: KeyReference, named valueName: UnicodeName) -> RegistryValue?
 }
 
+/// One operation on its way through one callback.
+package struct RegistryCall {
+  /// Who asks. An operation that the callback dispatches itself, with this caller, is seen by lower altitudes only.
+  package let caller: Caller
+  package let registry: any RegistryQueries
+  /// Private to the callback: set in its pre, seen in its post.
+  package var callContext: (any CallContext)?
+  /// What the callback has hung on the key object that the operation came through (`CallbackStack.setObjectContext`).
+  package let objectContext: (any CallContext)?
+  /// In the post of a create or an open: the key.
+  package let result: KeyReference?
+  /// In a post: what the caller gets if the callback answers `callbackBypass`.
+  package var returnStatus: NTStatus
+
+  package init(
+    caller: Caller, registry: any RegistryQueries, callContext: (any CallContext)? = nil,
+    objectContext: (any CallContext)? = nil, result: KeyReference? = nil, returnStatus: NTStatus = .success
+  ) {
+    self.caller = caller
+    self.registry = registry
+    self.callContext = callContext
+    self.objectContext = objectContext
+    self.result = result
+    self.returnStatus = returnStatus
+  }
+}
+
 /// Somebody who judges and watches registry operations (EX_CALLBACK_FUNCTION). Called on the thread of the request, with no
 /// lock of the registry held.
 package protocol RegistryCallback: AnyObject, Sendable {
-  /// Before the operation: success lets it go on, any failure is what the caller gets.
-  func preOperation(
-    _ operation: RegistryOperation, by caller: Caller, registry: any RegistryQueries,
-    context: inout (any CallContext)?
-  ) -> NTStatus
+  /// Before the operation. Success lets it go on; `callbackBypass` ends it with success for the caller, the callback having done
+  /// the work itself; any other failure is what the caller gets.
+  func preOperation(_ operation: RegistryOperation, _ call: inout RegistryCall) -> NTStatus
 
   /// After the operation, for every callback whose pre succeeded; `status` is what the caller will get, `cancelled` when the
-  /// operation was judged and then not done.
-  func postOperation(
-    _ operation: RegistryOperation, by caller: Caller, status: NTStatus, context: consuming (any CallContext)?)
+  /// operation was judged and then not done. To answer `callbackBypass` puts `call.returnStatus` in its place: who turns a success
+  /// into a failure has undone the operation. Any other answer changes nothing.
+  func postOperation(_ operation: RegistryOperation, status: NTStatus, _ call: inout RegistryCall) -> NTStatus
 }

@@ -107,10 +107,8 @@ extension RuleSet {
           findings.below.merge(match.floatingBelow)
         }
       }
-    case .createKey(let completeName, _):
-      matcher.match(completeName, .key, wanted: asked, into: &findings.match)
-    case .openKey(let key), .setInformationKey(let key, _):
-      matcher.match(key.completeName, .key, wanted: asked, into: &findings.match)
+    default:
+      matcher.match(operation.completeName, .key, wanted: asked, into: &findings.match)
     }
     return findings
   }

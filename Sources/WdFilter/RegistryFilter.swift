@@ -42,9 +42,9 @@ package final class RegistryFilter: RegistryCallback {
   }
 
   package func preOperation(
-    _ operation: RegistryOperation, by caller: Caller, registry: any RegistryQueries,
-    context: inout (any CallContext)?
+    _ operation: RegistryOperation, _ call: inout RegistryCall
   ) -> NTStatus {
+    let caller = call.caller
     let rules = self.rules.withLock { $0 }
     let decision = rules.decide(operation) {
       processes.context(forThread: caller.threadID, uid: caller.userID, gid: caller.groupID)
@@ -62,21 +62,22 @@ package final class RegistryFilter: RegistryCallback {
       // The judgement at open: nothing is changed yet, and the change itself will be reported.
       break
     case .setValueKey(let key, let valueName, _), .deleteValueKey(let key, let valueName):
-      let oldValue = decision.retrievesOldValue ? registry.queryValue(of: key, named: valueName) : nil
-      context = Watch(decision: decision, oldValue: oldValue)
+      let oldValue = decision.retrievesOldValue ? call.registry.queryValue(of: key, named: valueName) : nil
+      call.callContext = Watch(decision: decision, oldValue: oldValue)
     default:
-      context = Watch(decision: decision, oldValue: nil)
+      call.callContext = Watch(decision: decision, oldValue: nil)
     }
     return .success
   }
 
   package func postOperation(
-    _ operation: RegistryOperation, by caller: Caller, status: NTStatus, context: consuming (any CallContext)?
-  ) {
-    guard let watch = context as? Watch, status.isSuccess else { return }
+    _ operation: RegistryOperation, status: NTStatus, _ call: inout RegistryCall
+  ) -> NTStatus {
+    guard let watch = call.callContext as? Watch, status.isSuccess else { return .success }
     notify(
       notification(
-        of: operation, operation.postClass, status: status, watch.decision, caller, oldValue: watch.oldValue))
+        of: operation, operation.postClass, status: status, watch.decision, call.caller, oldValue: watch.oldValue))
+    return .success
   }
 
   private func notification(
@@ -95,7 +96,7 @@ package final class RegistryFilter: RegistryCallback {
       notification.valueName = valueName
     case .renameKey(let key, let newName):
       notification.newKeyName = RuleSet.name(of: key, renamedTo: newName)
-    case .createKey, .openKey, .deleteKey, .setInformationKey:
+    default:
       break
     }
     notification.oldValue = oldValue

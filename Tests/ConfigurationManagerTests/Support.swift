@@ -28,7 +28,7 @@ final class RecordingCallback: RegistryCallback {
   var post: Int { all.count { $0.status != nil } }
 
   func preOperation(
-    _ operation: RegistryOperation, by caller: Caller, registry: any RegistryQueries, context: inout (any CallContext)?
+    _ operation: RegistryOperation, _ call: inout RegistryCall
   ) -> NTStatus {
     calls.withLock {
       $0.append(Call(notifyClass: operation.preClass, name: operation.completeName.description, status: nil))
@@ -38,11 +38,12 @@ final class RecordingCallback: RegistryCallback {
   }
 
   func postOperation(
-    _ operation: RegistryOperation, by caller: Caller, status: NTStatus, context: consuming (any CallContext)?
-  ) {
+    _ operation: RegistryOperation, status: NTStatus, _ call: inout RegistryCall
+  ) -> NTStatus {
     calls.withLock {
       $0.append(Call(notifyClass: operation.postClass, name: operation.completeName.description, status: status))
     }
+    return .success
   }
 }
 

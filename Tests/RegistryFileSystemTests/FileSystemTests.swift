@@ -42,7 +42,7 @@ private final class Fixture: RegistryCallback, KernelCache, ControlHandler {
   var fs: RegistryFileSystem { box.withLock { $0! } }
 
   func preOperation(
-    _ operation: RegistryOperation, by caller: Caller, registry: any RegistryQueries, context: inout (any CallContext)?
+    _ operation: RegistryOperation, _ call: inout RegistryCall
   ) -> NTStatus {
     let name: String
     switch operation {
@@ -55,11 +55,12 @@ private final class Fixture: RegistryCallback, KernelCache, ControlHandler {
   }
 
   func postOperation(
-    _ operation: RegistryOperation, by caller: Caller, status: NTStatus, context: consuming (any CallContext)?
-  ) {
+    _ operation: RegistryOperation, status: NTStatus, _ call: inout RegistryCall
+  ) -> NTStatus {
     if case .setValueKey(_, let name, let value?) = operation, status == .success {
       sets.withLock { $0.append("\(name)=\(value.type.name):\(value.data.count)") }
     }
+    return .success
   }
 
   func dropNames() { namesDropped.withLock { $0 += 1 } }

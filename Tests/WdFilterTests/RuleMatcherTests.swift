@@ -86,7 +86,7 @@ struct RuleMatcherTests {
       try rule(#"HKLM\SOFTWARE\Acme"#, .createDenied), try rule("one", #"HKLM\SOFTWARE\*"#, .createKeyOperation),
     ])
     func reason(_ name: UnicodeName) -> Decision.Reason {
-      rules.decide(.createKey(completeName: name, parent: key(""))) { nil }.reason
+      rules.decide(.createKey(completeName: name, parent: key(""), options: [])) { nil }.reason
     }
     let software = UnicodeName(#"\REGISTRY\MACHINE\SOFTWARE"#)
     #expect(reason(software.appending("Acme")) == .denied)

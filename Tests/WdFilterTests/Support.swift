@@ -14,9 +14,9 @@ func key(_ name: String) -> KeyReference { KeyReference(id: 1, completeName: Uni
 /// The seven operations in short.
 func create(_ name: String) -> RegistryOperation {
   let parent = name.prefix(upTo: name.lastIndex(of: "\\") ?? name.startIndex)
-  return .createKey(completeName: UnicodeName(name), parent: key(String(parent)))
+  return .createKey(completeName: UnicodeName(name), parent: key(String(parent)), options: [])
 }
-func open(_ name: String) -> RegistryOperation { .openKey(key: key(name)) }
+func open(_ name: String) -> RegistryOperation { .openKey(key: key(name), desiredAccess: 0x20019) }
 func delete(_ name: String) -> RegistryOperation { .deleteKey(key: key(name)) }
 func touch(_ name: String) -> RegistryOperation { .setInformationKey(key: key(name), lastWriteTime: .now()) }
 func rename(_ name: String, _ newName: String) -> RegistryOperation {
@@ -103,9 +103,9 @@ final class Bench: Sendable {
     _ operation: RegistryOperation, by caller: Caller, registry: FixedValue = FixedValue(),
     outcome: NTStatus = .success
   ) -> NTStatus {
-    var context: (any CallContext)?
-    let status = filter.preOperation(operation, by: caller, registry: registry, context: &context)
-    if status.isSuccess { filter.postOperation(operation, by: caller, status: outcome, context: context) }
+    var call = RegistryCall(caller: caller, registry: registry)
+    let status = filter.preOperation(operation, &call)
+    if status.isSuccess { _ = filter.postOperation(operation, status: outcome, &call) }
     return status
   }
 }

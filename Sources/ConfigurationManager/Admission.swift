@@ -1,0 +1,48 @@
+internal import Executive
+internal import Synchronization
+
+/// Leave to do one operation, given by the pre phase. It is used up by doing the operation; thrown away, its callbacks are
+/// told that the operation was cancelled.
+package struct Admission: ~Copyable, Sendable {
+  /// A set value admitted when its file was opened gets its data later; nothing else changes.
+  package internal(set) var operation: RegistryOperation
+  package let caller: Caller
+  private let registry: any RegistryQueries
+  /// A callback did the work itself: the registry does nothing.
+  var isBypassed = false
+  /// The key that a create or an open gave.
+  var result: KeyReference?
+  var passed: [(registration: CallbackRegistration, context: (any CallContext)?)] = []
+
+  init(operation: RegistryOperation, caller: Caller, registry: any RegistryQueries) {
+    self.operation = operation
+    self.caller = caller
+    self.registry = registry
+  }
+
+  /// The post phase, lowest altitude first; what the caller gets. Only the first call asks anybody.
+  mutating func complete(_ status: NTStatus) -> NTStatus {
+    let outcome = runPost(status)
+    passed = []
+    return outcome
+  }
+
+  deinit { _ = runPost(.cancelled) }
+
+  private borrowing func runPost(_ status: NTStatus) -> NTStatus {
+    var outcome = status
+    for (registration, context) in passed.reversed() {
+      if registration.interests.load(ordering: .acquiring) & operation.postClass.bit != 0 {
+        var call = RegistryCall(
+          caller: caller.below(registration.cookie), registry: registry, callContext: context,
+          objectContext: registration.context(of: operation.key?.object ?? result?.object), result: result,
+          returnStatus: outcome)
+        let answer = registration.callback.postOperation(operation, status: outcome, &call)
+        // What was never done can become neither success nor another failure.
+        if answer == .callbackBypass, status != .cancelled { outcome = call.returnStatus }
+      }
+      registration.rundown.release()
+    }
+    return outcome
+  }
+}
