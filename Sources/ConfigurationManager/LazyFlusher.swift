@@ -1,4 +1,4 @@
-package import Executive
+internal import Executive
 package import HiveStorage
 internal import Synchronization
 
@@ -44,17 +44,21 @@ package final class LazyFlusher: Sendable {
 }
 
 extension Registry {
-  /// Makes every change so far survive power loss (NtFlushKey).
+  /// Makes every change so far survive power loss. What fails of one hive does not keep the others from it; the first failure is thrown.
   package func commit() throws(HiveError) {
     guard !isReadOnly else { return }
-    try hive.withExclusive { hive throws(HiveError) in
+    var failure: HiveError?
+    for loaded in hives.withLock({ $0 }) {
+      do throws(HiveError) { try commit(loaded) } catch { failure = failure ?? error }
+    }
+    if let failure { throw failure }
+  }
+
+  func commit(_ loaded: LoadedHive) throws(HiveError) {
+    guard !loaded.isNamespace, !isReadOnly else { return }
+    try loaded.lock.withExclusive { hive throws(HiveError) in
       guard hive.hasUncommittedChanges else { return }
       try hive.commit()
     }
-  }
-
-  /// `commit` for a caller inside the registry.
-  package func flush() throws(NTStatus) {
-    do throws(HiveError) { try commit() } catch { throw NTStatus(error) }
   }
 }

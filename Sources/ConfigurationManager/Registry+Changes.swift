@@ -18,11 +18,11 @@ extension Registry {
   /// value that is there then, if there is one.
   package func setValue(
     of key: KeyControlBlock, named name: UnicodeName, to value: RegistryValue, by caller: Caller,
-    through object: KeyObject? = nil, onChange: (_ identity: UInt32) -> Void = { _ in }
+    through object: KeyObject? = nil, onChange: (_ identity: UInt64) -> Void = { _ in }
   ) throws(NTStatus) {
     let isDone = try dispatch(key, by: caller, through: object, { .setValueKey(key: $0, valueName: name, value: value) }) {
       hive throws(HiveError) in
-      onChange(try Self.set(value, of: key, named: name, &hive).rawValue)
+      onChange(key.hive.identity(try Self.set(value, of: key, named: name, &hive)))
       return nil
     }
     if !isDone { try noteValue(name, in: key, onChange) }
@@ -31,7 +31,7 @@ extension Registry {
   /// Sets a value by an admission given when its file was opened; for the close that has no caller.
   package func setValue(
     of key: KeyControlBlock, named name: UnicodeName, to value: RegistryValue, admitted: consuming Admission,
-    onChange: (_ identity: UInt32) -> Void = { _ in }
+    onChange: (_ identity: UInt64) -> Void = { _ in }
   ) throws(NTStatus) {
     var admission = admitted
     let judged = admission.operation
@@ -40,7 +40,7 @@ extension Registry {
     }
     admission.operation = .setValueKey(key: reference, valueName: name, value: value)
     let isDone = try perform(admission, on: key) { hive throws(HiveError) in
-      onChange(try Self.set(value, of: key, named: name, &hive).rawValue)
+      onChange(key.hive.identity(try Self.set(value, of: key, named: name, &hive)))
       return nil
     }
     switch isDone {
@@ -52,7 +52,7 @@ extension Registry {
   }
 
   private func noteValue(
-    _ name: UnicodeName, in key: KeyControlBlock, _ note: (_ identity: UInt32) -> Void
+    _ name: UnicodeName, in key: KeyControlBlock, _ note: (_ identity: UInt64) -> Void
   ) throws(NTStatus) {
     do throws(NTStatus) {
       try lookUp(name, in: key, among: .values) { if case .value(let value) = $0 { note(value.identity) } }
@@ -64,14 +64,14 @@ extension Registry {
   /// Deletes a value (NtDeleteValueKey).
   package func deleteValue(
     of key: KeyControlBlock, named name: UnicodeName, ordinal: Int = 1, by caller: Caller,
-    through object: KeyObject? = nil, onChange: (_ identity: UInt32) -> Void = { _ in }
+    through object: KeyObject? = nil, onChange: (_ identity: UInt64) -> Void = { _ in }
   ) throws(NTStatus) {
     guard try exists(name, in: key, among: .values, ordinal: ordinal) else { throw .objectNameNotFound }
     try dispatch(key, by: caller, through: object, { .deleteValueKey(key: $0, valueName: name) }) {
       hive throws(HiveError) in
       guard let cell = try Self.findValue(name, in: key.cell, ordinal: ordinal, hive) else { throw .keyNotFound }
       try hive.deleteValue(of: key.cell, value: cell, time: .now())
-      onChange(cell.rawValue)
+      onChange(key.hive.identity(cell))
       return nil
     }
   }
@@ -82,8 +82,10 @@ extension Registry {
   package func moveValue(
     of source: KeyControlBlock, named name: UnicodeName, to target: KeyControlBlock, named newName: UnicodeName,
     as value: RegistryValue, by caller: Caller,
-    onChange: (_ source: UInt32, _ target: UInt32) -> Void = { _, _ in }
+    onChange: (_ source: UInt64, _ target: UInt64) -> Void = { _, _ in }
   ) throws(NTStatus) {
+    // mv copies and deletes then, every step judged.
+    guard source.hive === target.hive else { throw .notSameDevice }
     while true {
       var deletion = try admit(source, by: caller) { .deleteValueKey(key: $0, valueName: name) }
       var setting: Admission
@@ -96,7 +98,7 @@ extension Registry {
       let (sets, deletes) = (!setting.isBypassed, !deletion.isBypassed)
       let status: NTStatus?
       do throws(NTStatus) {
-        let isCurrent = try hive.withExclusive { hive throws(NTStatus) in
+        let isCurrent = try source.hive.lock.withExclusive { hive throws(NTStatus) in
           guard try isUnmoved(deletion.operation, source), try isUnmoved(setting.operation, target) else { return false }
           do throws(HiveError) {
             let time = FileTime.now()
@@ -104,13 +106,13 @@ extension Registry {
             if sets, deletes, source === target, name.equalsIgnoringCase(newName) {
               // Only the case of the name changes.
               let new = try hive.renameValue(of: source.cell, value: old, to: newName.units.span, time: time)
-              onChange(old.rawValue, new.rawValue)
+              onChange(source.hive.identity(old), source.hive.identity(new))
             } else {
               let new = try sets
                 ? hive.setValue(
                   of: target.cell, named: newName.units.span, type: value.type, data: value.data, time: time) : nil
               if deletes { try hive.deleteValue(of: source.cell, value: old, time: time) }
-              if deletes, let new { onChange(old.rawValue, new.rawValue) }
+              if deletes, let new { onChange(source.hive.identity(old), source.hive.identity(new)) }
             }
           } catch { throw NTStatus(error) }
           changes.wrappingAdd(1, ordering: .releasing)
@@ -143,7 +145,7 @@ extension Registry {
       let cell = try hive.createKey(under: parent.cell, named: name.units.span, className: nil, time: .now())
       let information = KeyInformation(
         name: name, lastWriteTime: try hive.keyNode(at: cell).lastWriteTime, subkeyCount: 0, valueCount: 0,
-        identity: cell.rawValue)
+        identity: parent.hive.identity(cell))
       let key = reference(cell, parent: parent, name: name)
       body(key, information)
       return KeyReference(id: key.id, completeName: key.completeName)
@@ -176,12 +178,12 @@ extension Registry {
   /// Gives a key another last component (NtRenameKey). Throws `objectNameCollision`.
   package func renameKey(
     _ key: KeyControlBlock, to newName: UnicodeName, by caller: Caller, through object: KeyObject? = nil,
-    onChange: (_ identity: UInt32) -> Void = { _ in }
+    onChange: (_ identity: UInt64) -> Void = { _ in }
   ) throws(NTStatus) {
     try dispatch(key, by: caller, through: object, { .renameKey(key: $0, newName: newName) }) { hive throws(HiveError) in
       let cell = try hive.renameKey(key.cell, to: newName.units.span, time: .now())
       moved(key, to: cell, name: newName)
-      onChange(cell.rawValue)
+      onChange(key.hive.identity(cell))
       return nil
     }
   }
@@ -204,6 +206,8 @@ extension Registry {
     _ operation: (KeyReference) -> RegistryOperation
   ) throws(NTStatus) -> Admission {
     guard !isReadOnly else { throw .mediaWriteProtected }
+    // As Windows says it: hives are loaded there, and keys are not made.
+    guard !key.hive.isNamespace else { throw .invalidParameter }
     let reference = KeyReference(id: key.id, completeName: try completeName(of: key), object: object)
     return try callbacks.admit(operation(reference), by: caller, registry: self)
   }
@@ -231,7 +235,7 @@ extension Registry {
     var isDone = false
     if !admission.isBypassed {
       do throws(NTStatus) {
-        let isCurrent = try hive.withExclusive { hive throws(NTStatus) in
+        let isCurrent = try key.hive.lock.withExclusive { hive throws(NTStatus) in
           guard try isUnmoved(admission.operation, key) else { return false }
           do throws(HiveError) { admission.result = try body(&hive) } catch { throw NTStatus(error) }
           changes.wrappingAdd(1, ordering: .releasing)

@@ -24,11 +24,19 @@ extension Registry {
   ) throws(NTStatus) -> Result {
     try read(key) { hive throws(HiveError) in
       if space != .values, let cell = try Self.findKey(name, in: key.cell, ordinal: ordinal, hive) {
-        let information = try Self.keyInformation(cell, hive)
+        if let exit = key.hive.exit(at: cell) {
+          var information = try exit.hive.lock.withShared { hive throws(HiveError) in
+            try Self.keyInformation(exit.cell, exit.hive, hive)
+          }
+          information.name = try hive.keyName(at: cell)
+          retain(exit)
+          return body(.key(exit, information))
+        }
+        let information = try Self.keyInformation(cell, key.hive, hive)
         return body(.key(reference(cell, parent: key, name: information.name), information))
       }
       if space != .keys, let cell = try Self.findValue(name, in: key.cell, ordinal: ordinal, hive) {
-        return body(.value(try Self.valueInformation(cell, hive)))
+        return body(.value(try Self.valueInformation(cell, key.hive, hive)))
       }
       throw .keyNotFound
     }
@@ -44,7 +52,7 @@ extension Registry {
   }
 
   package func query(_ key: KeyControlBlock) throws(NTStatus) -> KeyInformation {
-    try read(key) { hive throws(HiveError) in try Self.keyInformation(key.cell, hive) }
+    try read(key) { hive throws(HiveError) in try Self.keyInformation(key.cell, key.hive, hive) }
   }
 
   /// The class name of a key, nil when it has none.
@@ -69,7 +77,7 @@ extension Registry {
     try read(key) { hive throws(HiveError) in
       guard let cell = try Self.findValue(name, in: key.cell, ordinal: ordinal, hive) else { throw .keyNotFound }
       return (
-        try Self.valueInformation(cell, hive), try hive.data(ofValue: cell),
+        try Self.valueInformation(cell, key.hive, hive), try hive.data(ofValue: cell),
         try hive.keyNode(at: key.cell).lastWriteTime
       )
     }
@@ -77,13 +85,13 @@ extension Registry {
 
   /// Calls `body` for each subkey in the hive's order; a damaged one is left out. True when something was left out.
   package func enumerateKeys(
-    of key: KeyControlBlock, _ body: (UnicodeName, _ identity: UInt32) -> Void
+    of key: KeyControlBlock, _ body: (UnicodeName, _ identity: UInt64) -> Void
   ) throws(NTStatus) -> Bool {
     try read(key) { hive throws(HiveError) in
       var isDamaged = false
       do throws(HiveError) {
         try hive.forEachSubkey(of: key.cell, from: 0) { _, cell throws(HiveError) in
-          do throws(HiveError) { body(try hive.keyName(at: cell), cell.rawValue) } catch { isDamaged = true }
+          do throws(HiveError) { body(try hive.keyName(at: cell), key.hive.exit(at: cell)?.identity ?? key.hive.identity(cell)) } catch { isDamaged = true }
           return true
         }
       } catch { isDamaged = true }
@@ -93,13 +101,13 @@ extension Registry {
 
   /// Calls `body` for each value in the hive's order; a damaged one is left out. True when something was left out.
   package func enumerateValues(
-    of key: KeyControlBlock, _ body: (UnicodeName, _ identity: UInt32) -> Void
+    of key: KeyControlBlock, _ body: (UnicodeName, _ identity: UInt64) -> Void
   ) throws(NTStatus) -> Bool {
     try read(key) { hive throws(HiveError) in
       var isDamaged = false
       do throws(HiveError) {
         try hive.forEachValue(of: key.cell, from: 0) { _, cell throws(HiveError) in
-          do throws(HiveError) { body(try hive.valueName(at: cell), cell.rawValue) } catch { isDamaged = true }
+          do throws(HiveError) { body(try hive.valueName(at: cell), key.hive.identity(cell)) } catch { isDamaged = true }
           return true
         }
       } catch { isDamaged = true }
@@ -107,9 +115,9 @@ extension Registry {
     }
   }
 
-  /// Bytes of the hive: all of it, and those free for new cells. Throws `registryCorrupt`.
-  package func querySpace() throws(NTStatus) -> (total: Int, free: Int) {
-    try read(root) { hive throws(HiveError) in
+  /// Bytes of a key's hive: all of it, and those free for new cells. Throws `registryCorrupt`.
+  package func querySpace(of key: KeyControlBlock) throws(NTStatus) -> (total: Int, free: Int) {
+    try read(key) { hive throws(HiveError) in
       let statistics = try hive.statistics()
       return (total: statistics.fileBytes, free: statistics.freeBytes)
     }
@@ -117,10 +125,10 @@ extension Registry {
 
   // MARK: Under the lock
 
-  private func read<Result>(
+  func read<Result>(
     _ key: KeyControlBlock, _ body: (borrowing Hive) throws(HiveError) -> Result
   ) throws(NTStatus) -> Result {
-    try hive.withShared { hive throws(NTStatus) in
+    try key.hive.lock.withShared { hive throws(NTStatus) in
       guard !key.isDeleted else { throw .keyDeleted }
       do throws(HiveError) { return try body(hive) } catch { throw NTStatus(error) }
     }
@@ -154,17 +162,21 @@ extension Registry {
     return found
   }
 
-  static func keyInformation(_ cell: CellIndex, _ hive: borrowing Hive) throws(HiveError) -> KeyInformation {
+  static func keyInformation(
+    _ cell: CellIndex, _ loaded: LoadedHive, _ hive: borrowing Hive
+  ) throws(HiveError) -> KeyInformation {
     let node = try hive.keyNode(at: cell)
     return KeyInformation(
       name: try hive.keyName(at: cell), lastWriteTime: node.lastWriteTime, subkeyCount: node.subkeyCount,
-      valueCount: node.valueCount, identity: cell.rawValue)
+      valueCount: node.valueCount, identity: loaded.identity(cell))
   }
 
-  static func valueInformation(_ cell: CellIndex, _ hive: borrowing Hive) throws(HiveError) -> ValueInformation {
+  static func valueInformation(
+    _ cell: CellIndex, _ loaded: LoadedHive, _ hive: borrowing Hive
+  ) throws(HiveError) -> ValueInformation {
     let node = try hive.valueNode(at: cell)
     return ValueInformation(
-      name: try hive.valueName(at: cell), type: node.type, size: node.dataSize, identity: cell.rawValue)
+      name: try hive.valueName(at: cell), type: node.type, size: node.dataSize, identity: loaded.identity(cell))
   }
 }
 

@@ -10,7 +10,7 @@ package struct KeyInformation: Sendable {
   package var subkeyCount: Int
   package var valueCount: Int
   /// Unique among the keys and values of the hive; of a deleted one it may be given to another.
-  package var identity: UInt32
+  package var identity: UInt64
 }
 
 /// A value as it is at one moment, without its data.
@@ -20,24 +20,32 @@ package struct ValueInformation: Sendable {
   /// Length of the data, bytes.
   package var size: Int
   /// The value's number in the hive, as for a key.
-  package var identity: UInt32
+  package var identity: UInt64
 }
 
-/// A hive at its place in the registry. Every change goes through the callback stack: pre, the change under the exclusive lock,
-/// post. Queries take the shared lock; callbacks run with no lock held.
+/// One hive at its place in the registry, or several below `\REGISTRY`. Every change goes through the callback stack: pre, the change
+/// under the exclusive lock of its hive, post. Queries take the shared lock; callbacks run with no lock held.
 ///
-/// Lock order: `hive`, then whatever the closures given to a method take, then `keys`.
+/// Lock order: the namespace's hive, another hive, then whatever the closures given to a method take, then `keys`.
 ///
 /// 1. A `KeyControlBlock` stands for one key for as long as anybody holds it.
 /// 2. A change is made only to the key that was judged: had it moved meanwhile, it is judged again under its new name.
 /// 3. A change that fails leaves the hive as it was.
 package final class Registry: Sendable {
   private struct KeyTable {
-    var byCell: [CellIndex: KeyControlBlock] = [:]
+    /// By `LoadedHive.identity`.
+    var byIdentity: [UInt64: KeyControlBlock] = [:]
     var nextID: UInt64 = 2
+
+    /// A deleted key's cell may be another key's by now.
+    mutating func remove(_ key: KeyControlBlock) {
+      let identity = key.hive.identity(key.cell)
+      if byIdentity[identity] === key { byIdentity[identity] = nil }
+    }
   }
 
-  let hive: PushLock<Hive>
+  /// The namespace first, where there is one.
+  let hives: Mutex<[LoadedHive]>
   private let keys = Mutex(KeyTable())
   package let callbacks: CallbackStack
   package let root: KeyControlBlock
@@ -46,14 +54,34 @@ package final class Registry: Sendable {
   let changes = Atomic<UInt64>(0)
 
   /// Puts `hive` at `completeName`, as in `\REGISTRY\MACHINE\SYSTEM`.
-  package init(
+  package convenience init(
     hive: consuming sending Hive, completeName: UnicodeName, callbacks: CallbackStack, isReadOnly: Bool
   ) {
-    root = KeyControlBlock(id: 1, parent: nil, cell: hive.rootKey, completeName: completeName)
-    self.hive = PushLock(hive)
+    let cell = hive.rootKey
+    self.init(LoadedHive(hive, number: 0), cell, completeName, callbacks, isReadOnly)
+  }
+
+  /// A registry without hives: `\REGISTRY`, whose keys `HKLM` and `HKU` are the places for them (`loadKey`, `attach`).
+  package convenience init(callbacks: CallbackStack, isReadOnly: Bool) throws(HiveError) {
+    let device = MemoryDevice(name: "registry", [])
+    try Hive.format(device: device, minorVersion: 5, rootName: "REGISTRY")
+    var hive = try Hive(device: device, access: .readWrite)
+    for place in HivePlace.Root.allCases {
+      _ = try hive.createKey(under: hive.rootKey, named: place.directory.units.span, className: nil, time: .now())
+    }
+    let cell = hive.rootKey
+    self.init(
+      LoadedHive(hive, number: 0, isNamespace: true), cell, #"\REGISTRY"#, callbacks, isReadOnly)
+  }
+
+  private init(
+    _ hive: LoadedHive, _ rootCell: CellIndex, _ completeName: UnicodeName, _ callbacks: CallbackStack, _ isReadOnly: Bool
+  ) {
+    root = KeyControlBlock(id: 1, parent: nil, hive: hive, cell: rootCell, completeName: completeName)
+    hives = Mutex([hive])
     self.callbacks = callbacks
     self.isReadOnly = isReadOnly
-    keys.withLock { $0.byCell[root.cell] = root }
+    keys.withLock { $0.byIdentity[hive.identity(rootCell)] = root }
   }
 
   // MARK: Keys in use
@@ -61,16 +89,42 @@ package final class Registry: Sendable {
   /// One more holder; the caller holds the hive's lock.
   func reference(_ cell: CellIndex, parent: KeyControlBlock, name: @autoclosure () -> UnicodeName) -> KeyControlBlock {
     keys.withLock { table in
-      if let key = table.byCell[cell] {
+      let identity = parent.hive.identity(cell)
+      if let key = table.byIdentity[identity] {
         key.references += 1
         return key
       }
-      parent.references += 1
-      let key = KeyControlBlock(
-        id: table.nextID, parent: parent, cell: cell, completeName: parent.completeName.appending(name()))
-      table.nextID += 1
-      table.byCell[cell] = key
-      return key
+      let component = name()
+      // In the namespace the keys have the names that people use, `HKLM` for `MACHINE`.
+      let place = parent === root && parent.hive.isNamespace ? HivePlace.Root(directory: component) : nil
+      return Self.add(
+        &table, below: parent, hive: parent.hive, cell: cell,
+        completeName: parent.completeName.appending(place?.name ?? component))
+    }
+  }
+
+  /// The root of a hive at its place; one holder.
+  func referenceRoot(of hive: LoadedHive, _ cell: CellIndex, below parent: KeyControlBlock, name: UnicodeName) -> KeyControlBlock {
+    keys.withLock { table in
+      Self.add(&table, below: parent, hive: hive, cell: cell, completeName: parent.completeName.appending(name))
+    }
+  }
+
+  private static func add(
+    _ table: inout KeyTable, below parent: KeyControlBlock, hive: LoadedHive, cell: CellIndex, completeName: UnicodeName
+  ) -> KeyControlBlock {
+    parent.references += 1
+    let key = KeyControlBlock(id: table.nextID, parent: parent, hive: hive, cell: cell, completeName: completeName)
+    table.nextID += 1
+    table.byIdentity[hive.identity(cell)] = key
+    return key
+  }
+
+  /// A number for a key object: from the same row as those of keys.
+  func takeID() -> UInt64 {
+    keys.withLock { table in
+      defer { table.nextID += 1 }
+      return table.nextID
     }
   }
 
@@ -86,8 +140,7 @@ package final class Registry: Sendable {
       while let key = current {
         key.references -= 1
         guard key.references == 0 else { return }
-        // A deleted key's cell may be another key's by now.
-        if table.byCell[key.cell] === key { table.byCell[key.cell] = nil }
+        table.remove(key)
         current = key.parent
       }
     }
@@ -95,34 +148,43 @@ package final class Registry: Sendable {
 
   /// The key's complete name now. Throws `keyDeleted`.
   package func completeName(of key: KeyControlBlock) throws(NTStatus) -> UnicodeName {
-    try hive.withShared { _ throws(NTStatus) in
+    try key.hive.lock.withShared { _ throws(NTStatus) in
       guard !key.isDeleted else { throw .keyDeleted }
       return key.completeName
     }
   }
 
   func keyWithID(_ id: UInt64) -> KeyControlBlock? {
-    id == 1 ? root : keys.withLock { $0.byCell.values.first { $0.id == id } }
+    id == 1 ? root : keys.withLock { $0.byIdentity.values.first { $0.id == id } }
   }
 
   /// A deleted key is out of the table at once: its cell is free.
   func forget(_ key: KeyControlBlock) {
     key.isDeleted = true
+    keys.withLock { $0.remove(key) }
+  }
+
+  /// The same for the keys in use below `key`, of the same hive, and for `key` itself where `isIncluded`.
+  func forgetAll(below key: KeyControlBlock, isIncluded: Bool) {
     keys.withLock { table in
-      if table.byCell[key.cell] === key { table.byCell[key.cell] = nil }
+      for other in Array(table.byIdentity.values)
+      where other.hive === key.hive && (other.descends(from: key) || isIncluded && other === key) {
+        other.isDeleted = true
+        table.remove(other)
+      }
     }
   }
 
   /// After a rename: the key's own entry, and the names of all keys in use below it.
   func moved(_ key: KeyControlBlock, to cell: CellIndex, name: UnicodeName) {
     keys.withLock { table in
-      if table.byCell[key.cell] === key { table.byCell[key.cell] = nil }
+      table.remove(key)
       key.cell = cell
-      table.byCell[cell] = key
+      table.byIdentity[key.hive.identity(cell)] = key
       let before = key.completeName.units.count
       let parentName = key.parent?.completeName ?? UnicodeName(units: [])
       key.completeName = parentName.appending(name)
-      for other in table.byCell.values where other.descends(from: key) {
+      for other in table.byIdentity.values where other.descends(from: key) {
         other.completeName = UnicodeName(units: key.completeName.units + other.completeName.units[before...])
       }
     }

@@ -18,6 +18,12 @@ package struct NTStatus: RawRepresentable, Error, Hashable, Sendable {
   package static let insufficientResources = NTStatus(rawValue: 0xC000_009A)
   /// The hive cannot be written: a read-only mount (STATUS_MEDIA_WRITE_PROTECTED).
   package static let mediaWriteProtected = NTStatus(rawValue: 0xC000_00A2)
+  /// Source and target lie in different hives (STATUS_NOT_SAME_DEVICE).
+  package static let notSameDevice = NTStatus(rawValue: 0xC000_00D4)
+  /// Only root and who has mounted may do that (STATUS_PRIVILEGE_NOT_HELD).
+  package static let privilegeNotHeld = NTStatus(rawValue: 0xC000_0061)
+  /// The hive is in use: it cannot be taken away now (STATUS_SHARING_VIOLATION).
+  package static let sharingViolation = NTStatus(rawValue: 0xC000_0043)
   package static let nameTooLong = NTStatus(rawValue: 0xC000_0106)
   package static let cancelled = NTStatus(rawValue: 0xC000_0120)
   /// A key that still has subkeys is deleted, or the root is (STATUS_CANNOT_DELETE).

@@ -88,8 +88,8 @@ enum OperationTable {
       }
     }
     table.read = { request, _, size, offset, info in
-      Request.serve(request) { fileSystem, _ throws(Errno) in
-        .bytes(try fileSystem.read(try FileHandle.file(info), offset: offset, size: size))
+      Request.serve(request) { fileSystem, request throws(Errno) in
+        .bytes(try fileSystem.read(try FileHandle.file(info), offset: offset, size: size, by: request.caller))
       }
     }
     table.write = { request, _, bytes, size, offset, info in
@@ -110,11 +110,11 @@ enum OperationTable {
         return .success()
       }
     }
-    table.fsync = { request, _, _, info in
+    table.fsync = { request, nodeID, _, info in
       Request.serve(request) { fileSystem, request throws(Errno) in
         // What the handle has written counts as written once fsync returns.
         let stalePages = try fileSystem.flush(try FileHandle.file(info), by: request.caller)
-        try fileSystem.sync()
+        try fileSystem.sync(nodeID, by: request.caller)
         return .success(stalePages: stalePages)
       }
     }
@@ -128,36 +128,36 @@ enum OperationTable {
       }
     }
     table.readdir = { request, nodeID, size, offset, info in
-      Request.serve(request) { fileSystem, _ throws(Errno) in
+      Request.serve(request) { fileSystem, request throws(Errno) in
         let stream = try FileHandle.directory(info)
         // From the start, also after rewinddir: as it is now.
-        if offset == 0 { try fileSystem.fill(stream, of: nodeID) }
+        if offset == 0 { try fileSystem.fill(stream, of: nodeID, by: request.caller) }
         return .listing(stream, directory: nil, offset: offset, size: size)
       }
     }
     // The kernel asks for this one first, and again while its callers ask for attributes.
     table.readdirplus = { request, nodeID, size, offset, info in
-      Request.serve(request) { fileSystem, _ throws(Errno) in
+      Request.serve(request) { fileSystem, request throws(Errno) in
         let stream = try FileHandle.directory(info)
-        if offset == 0 { try fileSystem.fill(stream, of: nodeID) }
+        if offset == 0 { try fileSystem.fill(stream, of: nodeID, by: request.caller) }
         return .listing(stream, directory: nodeID, offset: offset, size: size)
       }
     }
     table.releasedir = { request, _, info in
-      Request.serve(request) { _, _ throws(Errno) in
-        _ = try FileHandle.takeDirectory(info)
+      Request.serve(request) { fileSystem, request throws(Errno) in
+        fileSystem.closeDirectory(try FileHandle.takeDirectory(info), by: request.caller)
         return .success()
       }
     }
-    table.fsyncdir = { request, _, _, _ in
-      Request.serve(request) { fileSystem, _ throws(Errno) in
-        try fileSystem.sync()
+    table.fsyncdir = { request, nodeID, _, _ in
+      Request.serve(request) { fileSystem, request throws(Errno) in
+        try fileSystem.sync(nodeID, by: request.caller)
         return .success()
       }
     }
-    table.statfs = { request, _ in
+    table.statfs = { request, nodeID in
       Request.serve(request) { fileSystem, _ throws(Errno) in
-        let space = fileSystem.space()
+        let space = fileSystem.space(of: nodeID)
         return .space(total: space.total, free: space.free)
       }
     }
@@ -187,8 +187,8 @@ enum OperationTable {
       }
     }
     table.getxattr = { request, nodeID, name, size in
-      Request.serve(request) { fileSystem, _ throws(Errno) in
-        .attribute(try fileSystem.getAttribute(try required(name), of: nodeID), size: size)
+      Request.serve(request) { fileSystem, request throws(Errno) in
+        .attribute(try fileSystem.getAttribute(try required(name), of: nodeID, by: request.caller), size: size)
       }
     }
     table.listxattr = { request, nodeID, size in

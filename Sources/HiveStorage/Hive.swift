@@ -136,6 +136,18 @@ package struct Hive: ~Copyable {
 
   package var hasUncommittedChanges: Bool { !image.dirty.isEmpty }
 
+  /// Lets the files go, and their locks: for a hive that is not used any more and not destroyed yet.
+  package func close() {
+    device.close()
+    log?.close()
+    for log in staleLogs { log.close() }
+  }
+
+  /// The file that the hive lies on, nil for one in memory.
+  package func fileIdentity() -> (device: UInt64, inode: UInt64)? {
+    try? (device as? FileDevice)?.identity()
+  }
+
   /// How the device is called.
   package var deviceName: String { device.name }
 

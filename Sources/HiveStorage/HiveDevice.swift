@@ -11,6 +11,8 @@ package protocol HiveDevice: AnyObject, Sendable {
   func resize(to size: Int) throws(HiveError)
   /// Makes every write before it survive power loss.
   func sync() throws(HiveError)
+  /// Lets go of what lies under the device, and of its lock; nothing is asked of it afterwards.
+  func close()
 }
 
 extension HiveDevice {

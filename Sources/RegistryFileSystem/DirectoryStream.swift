@@ -1,3 +1,4 @@
+internal import ConfigurationManager
 internal import Executive
 
 /// What one open directory lists: the names as they were when it was read from the start.
@@ -15,7 +16,10 @@ package final class DirectoryStream: @unchecked Sendable {
     var end: Int
   }
 
-  package init() {}
+  /// The key as it was opened, where somebody wants to know of that.
+  let object: KeyObject?
+
+  init(_ object: KeyObject?) { self.object = object }
 
   func reset() {
     bytes.removeAll(keepingCapacity: true)

@@ -29,6 +29,7 @@ package struct Errno: RawRepresentable, Error, Hashable, Sendable {
   /// "Structure needs cleaning": the hive is damaged at this place.
   package static let unclean = Errno(rawValue: EUCLEAN)
   package static let noMemory = Errno(rawValue: ENOMEM)
+  package static let busy = Errno(rawValue: EBUSY)
 }
 
 extension Errno {
@@ -43,6 +44,9 @@ extension Errno {
     case .cannotDelete: self = .notEmpty
     case .mediaWriteProtected: self = .readOnly
     case .diskFull, .registryQuotaLimit: self = .noSpace
+    case .notSameDevice: self = .crossDevice
+    case .privilegeNotHeld: self = .notPermitted
+    case .sharingViolation: self = .busy
     case .insufficientResources: self = .noMemory
     case .registryCorrupt: self = .unclean
     case .registryIOFailed: self = .io

@@ -18,7 +18,7 @@ final class InodeTable: Sendable {
   }
 
   private struct ValueKey: Hashable {
-    var identity: UInt32
+    var identity: UInt64
     var isRaw: Bool
   }
 
@@ -120,7 +120,7 @@ final class InodeTable: Sendable {
   }
 
   /// The pending value is in the hive now, under this number; or is no more (nil).
-  func settle(_ node: Node, identity: UInt32?) {
+  func settle(_ node: Node, identity: UInt64?) {
     state.withLock { state in
       guard let parent = node.value?.withLock({ $0.parent }) else { return }
       state.pending[parent.id]?.removeAll { $0 === node }
@@ -132,7 +132,7 @@ final class InodeTable: Sendable {
   }
 
   /// A value was deleted or written over; its nodes, one per view, stand for nothing any more. Under the registry's lock.
-  func unbind(_ identity: UInt32) -> [Node] {
+  func unbind(_ identity: UInt64) -> [Node] {
     state.withLock { state in
       [false, true].compactMap { isRaw in
         state.byValue.removeValue(forKey: ValueKey(identity: identity, isRaw: isRaw)).flatMap {
@@ -143,7 +143,7 @@ final class InodeTable: Sendable {
   }
 
   /// `node` stands for the value with this number from now on. Under the registry's lock.
-  func bind(_ node: Node, to identity: UInt32) {
+  func bind(_ node: Node, to identity: UInt64) {
     guard case .value(let isRaw) = node.kind else { return }
     state.withLock { $0.byValue[ValueKey(identity: identity, isRaw: isRaw)] = node.id }
   }

@@ -17,7 +17,7 @@ final class Node: Sendable {
     var name: UnicodeName
     var ordinal = 1
     /// The value's number in the hive; 0 while it is not there yet.
-    var identity: UInt32
+    var identity: UInt64
     var type: ValueType
     /// Made in this mount without a type: renamed onto a value it takes that one's.
     var isUntyped = false

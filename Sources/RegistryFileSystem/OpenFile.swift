@@ -24,22 +24,25 @@ package final class OpenFile: Sendable {
   let node: Node
   let isWritable: Bool
   let appends: Bool
+  /// Every read is judged: the kernel must ask for each.
+  private let isJudged: Bool
   let opener: Caller
   let state: Mutex<State>
   let control: ControlSession?
 
   init(
-    node: Node, isWritable: Bool, appends: Bool, opener: Caller, state: consuming sending State,
+    node: Node, isWritable: Bool, appends: Bool, isJudged: Bool = false, opener: Caller, state: consuming sending State,
     control: ControlSession? = nil
   ) {
     self.node = node
     self.isWritable = isWritable
     self.appends = appends
+    self.isJudged = isJudged
     self.opener = opener
     self.state = Mutex(state)
     self.control = control
   }
 
   /// Answers differ from read to read: the kernel must not keep them.
-  package var needsDirectIO: Bool { isWritable || control != nil }
+  package var needsDirectIO: Bool { isWritable || isJudged || control != nil }
 }

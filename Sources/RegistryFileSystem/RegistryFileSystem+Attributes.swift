@@ -104,7 +104,7 @@ extension RegistryFileSystem {
   }
 
   /// Numbers below 16 are the control directory's.
-  static func inode(_ identity: UInt32) -> UInt64 { UInt64(identity) / 8 + 16 }
+  static func inode(_ identity: UInt64) -> UInt64 { UInt64(identity) / 8 + 16 }
 
   // MARK: Exact invalidation
 

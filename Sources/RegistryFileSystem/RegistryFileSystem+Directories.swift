@@ -5,11 +5,18 @@ extension RegistryFileSystem {
   package func openDirectory(_ nodeID: UInt64, by caller: Caller) throws(Errno) -> DirectoryStream {
     guard let node = inodes.node(nodeID) else { throw .noEntry }
     if node.value != nil { throw .notDirectory }
-    return DirectoryStream()
+    guard case .key(let key) = node.kind, registry.callbacks.isWatched(.preOpenKeyEx, .postOpenKeyEx) else {
+      return DirectoryStream(nil)
+    }
+    do { return DirectoryStream(try registry.openKey(key, by: caller)) } catch { throw Errno(error) }
+  }
+
+  package func closeDirectory(_ stream: DirectoryStream, by caller: Caller) {
+    if let object = stream.object { registry.closeKey(object, by: caller) }
   }
 
   /// Reads the directory's names anew, `.` and `..` first, then subkeys, then values.
-  package func fill(_ stream: DirectoryStream, of nodeID: UInt64) throws(Errno) {
+  package func fill(_ stream: DirectoryStream, of nodeID: UInt64, by caller: Caller) throws(Errno) {
     stream.reset()
     guard let node = inodes.node(nodeID) else { throw .noEntry }
     if case .control(let file) = node.kind { return fill(stream, of: file) }
@@ -20,7 +27,7 @@ extension RegistryFileSystem {
       stream.append(inode: own, isDirectory: true) { $0.append(contentsOf: [0x2E, 0x2E]) }
       // How often each name came, upper-cased, so that twins and values hidden by keys get their suffix.
       var keys: [UnicodeName: Int] = [:]
-      _ = try registry.enumerateKeys(of: key) { name, identity in
+      _ = try registry.enumerateKeys(of: key, by: caller, through: stream.object) { name, identity in
         let ordinal = (keys[name.upcased] ?? 0) + 1
         keys[name.upcased] = ordinal
         stream.append(inode: Self.inode(identity), isDirectory: true) {
@@ -28,7 +35,7 @@ extension RegistryFileSystem {
         }
       }
       var values: [UnicodeName: Int] = [:]
-      _ = try registry.enumerateValues(of: key) { name, identity in
+      _ = try registry.enumerateValues(of: key, by: caller, through: stream.object) { name, identity in
         let upper = name.upcased
         let ordinal = (values[upper] ?? 0) + 1
         values[upper] = ordinal

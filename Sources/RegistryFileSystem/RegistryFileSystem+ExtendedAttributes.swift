@@ -12,22 +12,28 @@ extension RegistryFileSystem {
   // `system.ntfs_acl`: read only.
 
   /// Throws ENODATA for an attribute that is not there.
-  package func getAttribute(_ name: UnsafePointer<CChar>, of nodeID: UInt64) throws(Errno) -> [UInt8] {
+  package func getAttribute(
+    _ name: UnsafePointer<CChar>, of nodeID: UInt64, by caller: Caller
+  ) throws(Errno) -> [UInt8] {
     guard let node = inodes.node(nodeID) else { throw .noEntry }
     let attribute = String(cString: name)
     // The kernel asks for security.* before each write; nothing is looked up for it.
     guard attribute.hasPrefix("user.reg.") || attribute == "system.ntfs_acl" else { throw .noData }
     let bytes: [UInt8]?
-    do { bytes = try value(ofAttribute: attribute, of: node) } catch { throw Errno(error) }
+    do { bytes = try value(ofAttribute: attribute, of: node, by: caller) } catch { throw Errno(error) }
     guard let bytes else { throw .noData }
     return bytes
   }
 
-  private func value(ofAttribute attribute: String, of node: Node) throws(NTStatus) -> [UInt8]? {
+  private func value(ofAttribute attribute: String, of node: Node, by caller: Caller) throws(NTStatus) -> [UInt8]? {
     switch (node.kind, attribute) {
     case (.value, "user.reg.type"): return Array(try current(node).value.type.name.utf8)
     case (.value, "user.reg.data"):
-      let value = try current(node).value
+      guard let place = node.value?.withLock({ ($0.parent, $0.name) }) else { return nil }
+      // The data itself: as much a query as reading the file.
+      let value = try registry.queryValue(of: place.0, named: place.1, by: caller) { () throws(NTStatus) in
+        try current(node).value
+      }
       return ValueCodec.isLossless(value) ? nil : value.data
     case (.value, "user.reg.name"): return Self.utf8(try current(node).name)
     case (.value, "user.reg.lastwrite"): return Array("\(try current(node).time.rawValue)".utf8)
@@ -36,7 +42,7 @@ extension RegistryFileSystem {
     case (.key(let key), "user.reg.lastwrite"): return Array("\(try registry.query(key).lastWriteTime.rawValue)".utf8)
     case (.key(let key), "user.reg.flags"):
       return Array(("0x" + String(try registry.queryFlags(of: key), radix: 16)).utf8)
-    case (.key(let key), "system.ntfs_acl"): return try registry.querySecurity(of: key)
+    case (.key(let key), "system.ntfs_acl"): return try registry.querySecurity(of: key, by: caller)
     default: return nil
     }
   }
@@ -100,7 +106,7 @@ extension RegistryFileSystem {
   /// Nothing can be taken away: a value always has its type.
   package func removeAttribute(_ name: UnsafePointer<CChar>, of nodeID: UInt64, by caller: Caller) throws(Errno) {
     guard !registry.isReadOnly else { throw .readOnly }
-    _ = try getAttribute(name, of: nodeID)
+    _ = try getAttribute(name, of: nodeID, by: caller)
     throw .notPermitted
   }
 

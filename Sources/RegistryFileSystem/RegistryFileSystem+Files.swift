@@ -25,6 +25,7 @@ extension RegistryFileSystem {
     var state = OpenFile.State()
     state.type = type
     var keepsCache = false
+    var isJudged = false
     if isWritable {
       guard !registry.isReadOnly else { throw .readOnly }
       guard case .value(let isRaw) = node.kind, !isRaw else { throw .notPermitted }
@@ -38,14 +39,22 @@ extension RegistryFileSystem {
       }
       value.withLock { $0.writers += 1 }
     } else {
+      let (parent, name) = value.withLock { ($0.parent, $0.name) }
+      if registry.callbacks.isQueryWatched(of: name) {
+        isJudged = true
+        do { try registry.queryValue(of: parent, named: name, by: caller) { () throws(NTStatus) in } } catch {
+          throw Errno(error)
+        }
+      }
       keepsCache = value.withLock { content in
         content.readers += 1
         defer { content.cachedGeneration = content.generation }
-        return content.cachedGeneration == content.generation
+        return content.cachedGeneration == content.generation && !isJudged
       }
     }
     let file = OpenFile(
-      node: node, isWritable: isWritable, appends: flags & O_APPEND != 0, opener: caller, state: state)
+      node: node, isWritable: isWritable, appends: flags & O_APPEND != 0, isJudged: isJudged, opener: caller,
+      state: state)
     return (file, keepsCache)
   }
 
@@ -112,8 +121,14 @@ extension RegistryFileSystem {
   }
 
   /// Bytes of the text from `offset` on, at most `size`.
-  package func read(_ file: OpenFile, offset: Int, size: Int) throws(Errno) -> [UInt8] {
+  package func read(_ file: OpenFile, offset: Int, size: Int, by caller: Caller) throws(Errno) -> [UInt8] {
     if let control = file.control { return control.read(size) }
+    if let (parent, name) = file.node.value?.withLock({ ($0.parent, $0.name) }), registry.callbacks.isQueryWatched(of: name) {
+      // By the process that reads, whoever has opened it.
+      do { try registry.queryValue(of: parent, named: name, by: caller) { () throws(NTStatus) in } } catch {
+        throw Errno(error)
+      }
+    }
     try load(file)
     return file.state.withLock { state in
       guard let text = state.text, offset >= 0, offset < text.count else { return [] }
@@ -271,7 +286,7 @@ extension RegistryFileSystem {
     // `touch NEW%dword` makes a number without data; emptied, a number that is there stands.
     let data = isPending && text.isEmpty ? [] : try ValueCodec.data(from: text, type: type)
     let new = RegistryValue(type: type, data: data)
-    let note: (UInt32) -> Void = { [self] identity in
+    let note: (UInt64) -> Void = { [self] identity in
       let wasPending = value.withLock { state in
         defer {
           state.pendingFile = nil

@@ -181,7 +181,7 @@ extension RegistryFileSystem {
   }
 
   /// The value with this number is gone from the hive; under the registry's lock.
-  func markDeleted(_ identity: UInt32) {
+  func markDeleted(_ identity: UInt64) {
     for node in inodes.unbind(identity) {
       node.value?.withLock { state in
         state.isDeleted = true

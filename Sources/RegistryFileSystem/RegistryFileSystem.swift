@@ -182,11 +182,20 @@ package final class RegistryFileSystem: Sendable {
     return name
   }
 
-  /// Bytes of the hive, those free in it, and the longest file name.
-  package func space() -> (total: Int, free: Int) { (try? registry.querySpace()) ?? (total: 0, free: 0) }
+  /// Bytes of the node's hive, and those free in it.
+  package func space(of nodeID: UInt64) -> (total: Int, free: Int) {
+    (try? registry.querySpace(of: hiveKey(of: nodeID))) ?? (total: 0, free: 0)
+  }
 
-  /// Makes every change so far survive power loss.
-  package func sync() throws(Errno) {
-    do { try registry.flush() } catch { throw Errno(error) }
+  /// fsync(2): FlushKey, every change of the node's hive so far survives power loss.
+  package func sync(_ nodeID: UInt64, by caller: Caller) throws(Errno) {
+    do { try registry.flushKey(hiveKey(of: nodeID), by: caller) } catch { throw Errno(error) }
+  }
+
+  /// A key of the hive that the node lies in.
+  private func hiveKey(of nodeID: UInt64) -> KeyControlBlock {
+    guard let node = inodes.node(nodeID) else { return registry.root }
+    if case .key(let key) = node.kind { return key }
+    return node.value?.withLock { $0.parent } ?? registry.root
   }
 }

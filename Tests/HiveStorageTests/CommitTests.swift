@@ -183,5 +183,6 @@ private final class CountingDevice: HiveDevice {
     try memory.write(bytes, at: offset)
   }
   func resize(to size: Int) throws(HiveError) { try memory.resize(to: size) }
+  func close() {}
   func sync() throws(HiveError) {}
 }

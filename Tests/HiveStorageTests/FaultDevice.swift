@@ -103,6 +103,7 @@ final class FaultDevice: HiveDevice {
     state.withLock { $0.pending.append(.resize(size)) }
   }
 
+  func close() {}
   func sync() throws(HiveError) {
     try refuse("sync")
     let bytes = memory.bytes

@@ -89,18 +89,18 @@ private final class Fixture: RegistryCallback, KernelCache, ControlHandler {
     let entry = try fs.lookUp(name, in: parent)
     let file = try fs.open(entry.nodeID, flags: readOnly, by: caller).file
     defer { fs.release(file) }
-    let bytes = try fs.read(file, offset: 0, size: 1 << 20)
+    let bytes = try fs.read(file, offset: 0, size: 1 << 20, by: caller)
     #expect(bytes.count == entry.attributes.size)
     return String(decoding: bytes, as: UTF8.self)
   }
 
   func type(of name: String) throws -> String {
-    String(decoding: try fs.getAttribute("user.reg.type", of: try fs.lookUp(name, in: 1).nodeID), as: UTF8.self)
+    String(decoding: try fs.getAttribute("user.reg.type", of: try fs.lookUp(name, in: 1).nodeID, by: caller), as: UTF8.self)
   }
 
   func list(_ node: UInt64 = 1) throws -> [String] {
     let stream = try fs.openDirectory(node, by: caller)
-    try fs.fill(stream, of: node)
+    try fs.fill(stream, of: node, by: caller)
     return (0..<stream.count).compactMap { stream.withEntry(at: $0) { String(cString: $1) } }.dropFirst(2).sorted()
   }
 }
@@ -331,15 +331,15 @@ private final class Fixture: RegistryCallback, KernelCache, ControlHandler {
     let node = try fixture.fs.lookUp("v", in: 1).nodeID
     let (reader, keeps) = try fixture.fs.open(node, flags: readOnly, by: fixture.caller)
     #expect(!keeps)
-    #expect(try fixture.fs.read(reader, offset: 0, size: 100) == Array("old\n".utf8))
+    #expect(try fixture.fs.read(reader, offset: 0, size: 100, by: fixture.caller) == Array("old\n".utf8))
     let again = try fixture.fs.open(node, flags: readOnly, by: fixture.caller)
     #expect(again.keepsCache)
     fixture.fs.release(again.file)
     let writer = try fixture.fs.open(node, flags: writeOnly | truncate, by: fixture.caller).file
     try Array("new\n".utf8).withUnsafeBytes { try fixture.fs.write(writer, $0, offset: 0, by: fixture.caller) }
-    #expect(try fixture.fs.read(reader, offset: 0, size: 100) == Array("old\n".utf8))
+    #expect(try fixture.fs.read(reader, offset: 0, size: 100, by: fixture.caller) == Array("old\n".utf8))
     #expect(try fixture.fs.flush(writer, by: fixture.caller) == node)
-    #expect(try fixture.fs.read(reader, offset: 0, size: 100) == Array("new\n".utf8))
+    #expect(try fixture.fs.read(reader, offset: 0, size: 100, by: fixture.caller) == Array("new\n".utf8))
     fixture.fs.release(writer)
     fixture.fs.release(reader)
     let next = try fixture.fs.open(node, flags: readOnly, by: fixture.caller)
@@ -390,7 +390,7 @@ private final class Fixture: RegistryCallback, KernelCache, ControlHandler {
       }
     }
     #expect(try fixture.fs.listAttributes(of: node) == Array("user.reg.type\0".utf8))
-    #expect(throws: Errno.noData) { _ = try fixture.fs.getAttribute("security.capability", of: node) }
+    #expect(throws: Errno.noData) { _ = try fixture.fs.getAttribute("security.capability", of: node, by: fixture.caller) }
   }
 
   @Test func whatTextCannotShowIsListedAsData() throws {
@@ -399,7 +399,7 @@ private final class Fixture: RegistryCallback, KernelCache, ControlHandler {
       of: fixture.registry.root, named: "odd", to: RegistryValue(type: .sz, data: [0x61, 0, 0x62]), by: fixture.caller)
     let node = try fixture.fs.lookUp("odd", in: 1).nodeID
     #expect(try fixture.fs.listAttributes(of: node) == Array("user.reg.type\0user.reg.data\0".utf8))
-    #expect(try fixture.fs.getAttribute("user.reg.data", of: node) == [0x61, 0, 0x62])
+    #expect(try fixture.fs.getAttribute("user.reg.data", of: node, by: fixture.caller) == [0x61, 0, 0x62])
     #expect(try fixture.cat("odd%raw") == "a\0b")
   }
 
@@ -444,9 +444,9 @@ private final class Fixture: RegistryCallback, KernelCache, ControlHandler {
     let file = try fs.open(command.nodeID, flags: readWrite, by: fixture.caller).file
     try Array("why /Some%2FKey/@\n".utf8).withUnsafeBytes { try fs.write(file, $0, offset: 0, by: fixture.caller) }
     #expect(
-      String(decoding: try fs.read(file, offset: 18, size: 1000), as: UTF8.self)
+      String(decoding: try fs.read(file, offset: 18, size: 1000, by: fixture.caller), as: UTF8.self)
         == "why \\REGISTRY\\MACHINE\\TEST\\Some/Key\\\n")
-    #expect(try fs.read(file, offset: 18, size: 1000).isEmpty)
+    #expect(try fs.read(file, offset: 18, size: 1000, by: fixture.caller).isEmpty)
     #expect(throws: Errno.notPermitted) { _ = try fs.makeDirectory("%ctl", in: 1, by: fixture.caller) }
     #expect(throws: Errno.notPermitted) {
       _ = try fs.create("x", in: directory.nodeID, flags: writeOnly, by: fixture.caller)
@@ -470,9 +470,9 @@ private final class Fixture: RegistryCallback, KernelCache, ControlHandler {
     try fixture.echo("x\n", to: "v")
     let node = try fixture.fs.lookUp("v", in: 1).nodeID
     let file = try fixture.fs.open(node, flags: readWrite, by: fixture.caller).file
-    _ = try fixture.fs.read(file, offset: 0, size: 10)
+    _ = try fixture.fs.read(file, offset: 0, size: 10, by: fixture.caller)
     try fixture.fs.unlink("v", in: 1, by: fixture.caller)
-    #expect(try fixture.fs.read(file, offset: 0, size: 10) == Array("x\n".utf8))
+    #expect(try fixture.fs.read(file, offset: 0, size: 10, by: fixture.caller) == Array("x\n".utf8))
     try [UInt8](arrayLiteral: 0x79).withUnsafeBytes { try fixture.fs.write(file, $0, offset: 0, by: fixture.caller) }
     _ = try fixture.fs.flush(file, by: fixture.caller)
     fixture.fs.release(file)

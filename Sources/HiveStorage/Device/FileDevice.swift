@@ -36,7 +36,16 @@ package final class FileDevice: HiveDevice {
     guard try status().st_mode & S_IFMT == S_IFREG else { throw .notAHive(problem: "\(path) is not a regular file") }
   }
 
-  deinit { if descriptor >= 0 { close(descriptor) } }
+  deinit { if descriptor >= 0 { Glibc.close(descriptor) } }
+
+  /// The number stays ours, so that nobody else's file is met under it.
+  package func close() {
+    let null = Glibc.open("/dev/null", O_RDWR | O_CLOEXEC)
+    guard null >= 0 else { return }
+    dup2(null, descriptor)
+    _ = fcntl(descriptor, F_SETFD, FD_CLOEXEC)
+    Glibc.close(null)
+  }
 
   private func failure(_ operation: String) -> HiveError {
     .device(operation: operation, name: name, errno: errno)

@@ -48,4 +48,6 @@ package final class MemoryDevice: HiveDevice {
   }
 
   package func sync() throws(HiveError) {}
+
+  package func close() {}
 }

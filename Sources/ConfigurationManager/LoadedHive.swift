@@ -1,0 +1,40 @@
+internal import Executive
+internal import Glibc
+internal import HiveStorage
+internal import Synchronization
+
+/// A hive at its place in the registry, behind its lock (CMHIVE).
+final class LoadedHive: Sendable {
+  /// The high half of the identities of its keys and values; 0 is the first, never used again.
+  let number: UInt32
+  let lock: PushLock<Hive>
+  /// The registry's own hive, in memory only, whose keys are the places of the others: nothing can be made or changed in it.
+  let isNamespace: Bool
+  /// The file that it lies on.
+  private let file: (device: UInt64, inode: UInt64)?
+  /// What its keys stand for: the roots of the hives loaded there (KEY_HIVE_EXIT). Empty in any other hive.
+  private let exits = Mutex<[CellIndex: KeyControlBlock]>([:])
+
+  init(_ hive: consuming sending Hive, number: UInt32, isNamespace: Bool = false) {
+    self.number = number
+    self.isNamespace = isNamespace
+    file = hive.fileIdentity()
+    lock = PushLock(hive)
+  }
+
+  func exit(at cell: CellIndex) -> KeyControlBlock? {
+    isNamespace ? exits.withLock { $0[cell] } : nil
+  }
+
+  func setExit(_ root: KeyControlBlock?, at cell: CellIndex) { exits.withLock { $0[cell] = root } }
+
+  /// Whether `path` leads to the file of this hive.
+  func lies(on path: String) -> Bool {
+    var status = stat()
+    guard let file, stat(path, &status) == 0 else { return false }
+    return file == (UInt64(status.st_dev), UInt64(status.st_ino))
+  }
+
+  /// Unique among the keys and values of all hives.
+  func identity(_ cell: CellIndex) -> UInt64 { UInt64(number) << 32 | UInt64(cell.rawValue) }
+}

@@ -1,0 +1,104 @@
+package import Executive
+package import HiveStorage
+internal import Synchronization
+
+extension Registry {
+  /// Puts a hive at its place while the registry is being built: nobody is asked. Throws `objectNameCollision` where the place is
+  /// taken, `invalidParameter` in a registry of one hive.
+  package func attach(_ hive: consuming sending Hive, at place: HivePlace) throws(NTStatus) {
+    guard root.hive.isNamespace else { throw .invalidParameter }
+    var parent: KeyControlBlock?
+    try lookUp(place.root.directory, in: root, among: .keys) { if case .key(let key, _) = $0 { parent = key } }
+    guard let parent else { throw .objectNameNotFound }
+    defer { close(parent) }
+    let rootCell = hive.rootKey
+    let number = hives.withLock { $0.reduce(0) { max($0, $1.number) } } + 1
+    let loaded = LoadedHive(hive, number: number)
+    try root.hive.lock.withExclusive { namespace throws(NTStatus) in
+      do throws(HiveError) {
+        guard try namespace.findSubkey(of: parent.cell, named: place.name.units.span) == nil else {
+          throw .nameCollision
+        }
+        let cell = try namespace.createKey(
+          under: parent.cell, named: place.name.units.span, className: nil, time: .now())
+        root.hive.setExit(referenceRoot(of: loaded, rootCell, below: parent, name: place.name), at: cell)
+      } catch { throw NTStatus(error) }
+    }
+    hives.withLock { $0.append(loaded) }
+  }
+
+  /// Loads the hive in `file` while mounted (NtLoadKey). Throws what opening it throws as well.
+  package func loadKey(at place: HivePlace, file: String, by caller: Caller) throws(NTStatus) {
+    guard root.hive.isNamespace else { throw .invalidParameter }
+    guard !isReadOnly else { throw .mediaWriteProtected }
+    try refuseLoaded(file)
+    var admission = try callbacks.admit(
+      .loadKey(completeName: place.completeName, sourceFile: file, flags: 0), by: caller, registry: self)
+    var status = NTStatus.success
+    if !admission.isBypassed {
+      do throws(NTStatus) {
+        let hive: Hive
+        do throws(HiveError) { hive = try Hive(HiveFile(path: file, access: .readWrite)) } catch { throw NTStatus(error) }
+        try attach(hive, at: place)
+      } catch { status = error }
+    }
+    let outcome = admission.complete(status)
+    guard outcome.isSuccess else { throw outcome }
+  }
+
+  /// To open the file of a loaded hive once more and close it would end the lock on it, which is the process's.
+  func refuseLoaded(_ path: String) throws(NTStatus) {
+    guard !hives.withLock({ $0.contains { $0.lies(on: path) } }) else { throw .sharingViolation }
+  }
+
+  /// Unloads a hive: brings it to the disk and lets its file go (NtUnloadKey). Keys of it that are still in use are deleted keys from
+  /// then on. Throws `invalidParameter` for what is no root of a loaded hive; a hive that cannot be written stays loaded.
+  package func unloadKey(_ key: KeyControlBlock, by caller: Caller) throws(NTStatus) {
+    guard root.hive.isNamespace, let parent = key.parent, parent.hive.isNamespace, !key.hive.isNamespace else {
+      throw .invalidParameter
+    }
+    let name = try completeName(of: key)
+    var admission = try callbacks.admit(
+      .unloadKey(key: KeyReference(id: key.id, completeName: name)), by: caller, registry: self)
+    var status = NTStatus.success
+    if !admission.isBypassed {
+      do throws(NTStatus) { try detach(key, below: parent) } catch { status = error }
+    }
+    let outcome = admission.complete(status)
+    guard outcome.isSuccess else { throw outcome }
+  }
+
+  private func detach(_ key: KeyControlBlock, below parent: KeyControlBlock) throws(NTStatus) {
+    try root.hive.lock.withExclusive { namespace throws(NTStatus) in
+      do throws(HiveError) {
+        try key.hive.lock.withExclusive { hive throws(HiveError) in
+          guard !key.isDeleted else { throw .keyNotFound }
+          if hive.access == .readWrite, hive.hasUncommittedChanges { try hive.commit() }
+          hive.close()
+          forgetAll(below: key, isIncluded: true)
+        }
+        var place: CellIndex?
+        try namespace.forEachSubkey(of: parent.cell, from: 0) { _, cell throws(HiveError) in
+          if root.hive.exit(at: cell) === key { place = cell }
+          return place == nil
+        }
+        if let place {
+          root.hive.setExit(nil, at: place)
+          try namespace.deleteKey(place, time: .now())
+        }
+      } catch { throw NTStatus(error) }
+    }
+    hives.withLock { $0.removeAll { $0 === key.hive } }
+    close(key)
+  }
+
+  /// Makes every change of the key's hive so far survive power loss (NtFlushKey); of all hives for a key of the namespace.
+  package func flushKey(_ key: KeyControlBlock, by caller: Caller) throws(NTStatus) {
+    try ask(.preFlushKey, .postFlushKey, of: key, by: caller, through: nil, { .flushKey(key: $0) }) {
+      () throws(NTStatus) in
+      do throws(HiveError) {
+        if key.hive.isNamespace { try commit() } else { try commit(key.hive) }
+      } catch { throw NTStatus(error) }
+    }
+  }
+}
