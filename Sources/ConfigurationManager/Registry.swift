@@ -197,6 +197,7 @@ extension NTStatus {
     switch error {
     case .damaged, .notAHive, .dirty: self = .registryCorrupt
     case .limit: self = .registryQuotaLimit
+    case .invalid: self = .invalidParameter
     // ENOSPC of the device is the only failure that a user can do something about, so it keeps its own code.
     case .device(_, _, let errno): self = errno == 28 ? .diskFull : .registryIOFailed
     case .keyNotFound: self = .objectNameNotFound

@@ -10,6 +10,8 @@ package enum HiveError: Error, Hashable, Sendable {
   case dirty(problem: String)
   /// A limit of the format: name, depth, data, count, hive size.
   case limit(problem: String)
+  /// What the caller gave is not made as it must be: what ("security descriptor") and how it is wrong.
+  case invalid(structure: String, problem: String)
   /// The device failed, with its errno.
   case device(operation: String, name: String, errno: Int32)
   /// Another process has the hive open; `pid` is 0 when the system does not tell which.
@@ -29,6 +31,7 @@ extension HiveError: CustomStringConvertible {
     case .notAHive(let problem): "not a registry hive: \(problem)"
     case .dirty(let problem): "the hive is dirty: \(problem)"
     case .limit(let problem): "a limit of the hive format: \(problem)"
+    case .invalid(let structure, let problem): "not a valid \(structure): \(problem)"
     case .device(let operation, let name, let errno): "\(operation) \(name): \(String(cString: strerror(errno)))"
     case .locked(let pid): "the hive is in use by process \(pid)"
     case .keyNotFound: "no such key or value"

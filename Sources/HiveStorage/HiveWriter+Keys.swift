@@ -5,12 +5,16 @@ extension Hive {
   package static let longestKeyName = 255
   /// Keys below the root, one in the other: the registry allows 512, and a hive is mounted some levels down.
   package static let deepestKey = 500
+  /// The registry's own limit, which hives of others may use up.
+  static let deepestStored = 512
 
-  /// Adds a key with its parent's security and returns it.
+  /// Adds a key with its parent's security and returns it. A link key (REG_OPTION_CREATE_LINK) leads to another once it
+  /// has its value `SymbolicLinkValue`, of type REG_LINK.
   ///
   /// Throws `nameCollision`; `limit` for a name that is empty, too long or holds a backslash, and for depth and space.
   package mutating func createKey(
-    under parent: CellIndex, named name: Span<UInt16>, className: UnicodeName? = nil, time: FileTime
+    under parent: CellIndex, named name: Span<UInt16>, className: UnicodeName? = nil, isLink: Bool = false,
+    time: FileTime
   ) throws(HiveError) -> CellIndex {
     try Self.checkKeyName(name)
     let classBytes = className?.units.span.stored(compressed: false) ?? []
@@ -18,8 +22,6 @@ extension Hive {
     guard try depth(of: parent) < Self.deepestKey else {
       throw .limit(problem: "keys nest \(Self.deepestKey) deep at most")
     }
-    let compressed = name.isCompressible
-    let stored = name.stored(compressed: compressed)
     // A span cannot go into the closure.
     let units = UnicodeName(units: Self.units(of: name))
     return try transaction { (hive) throws(HiveError) in
@@ -28,20 +30,8 @@ extension Hive {
       guard position?.match == nil else { throw .nameCollision }
       try hive.retainSecurity(node.security)
 
-      let cell = try hive.allocate(KeyNode.Field.name + stored.count)
-      hive.image.store(Signature.keyNode.rawValue, cell, 0)
-      let flags: KeyFlags = compressed ? .compressedName : []
-      hive.image.store(flags.rawValue, cell, KeyNode.Field.flags)
-      hive.image.store(time.rawValue, cell, KeyNode.Field.lastWritten)
-      hive.image.store(parent, cell, KeyNode.Field.parent)
-      for field in [
-        KeyNode.Field.subkeyList, KeyNode.Field.volatileSubkeyList, KeyNode.Field.valueList, KeyNode.Field.className,
-      ] {
-        hive.image.store(CellIndex.none, cell, field)
-      }
+      let cell = try hive.makeKey(named: units, flags: isLink ? .symbolicLink : [], under: parent, time: time)
       hive.image.store(node.security, cell, KeyNode.Field.security)
-      hive.image.store(UInt16(stored.count), cell, KeyNode.Field.nameLength)
-      hive.copy(stored, to: cell, KeyNode.Field.name)
       if !classBytes.isEmpty {
         let classCell = try hive.allocate(classBytes.count)
         hive.copy(classBytes, to: classCell, 0)
@@ -64,11 +54,7 @@ extension Hive {
       guard key != hive.rootKey, node.subkeyCount == 0 else { throw .cannotDelete }
       let parent = try hive.keyNode(at: node.parent)
       try hive.remove(key, from: parent)
-      if let list = try hive.valueList(of: node) {
-        if let damage = list.damage { throw damage }
-        for place in 0..<list.count { try hive.freeValue(hive.entry(list, place)) }
-        try hive.free(list.cell.index, "value list")
-      }
+      try hive.freeValues(of: node)
       if node.classLength > 0 { try hive.free(node.className, "class name") }
       try hive.releaseSecurity(node.security)
       try hive.free(key, "key node")
@@ -145,8 +131,32 @@ extension Hive {
     return units
   }
 
+  /// A key that no list holds yet, without values, subkeys, class name and security.
+  mutating func makeKey(
+    named name: UnicodeName, flags: KeyFlags, under parent: CellIndex, time: FileTime
+  ) throws(HiveError) -> Cell {
+    let compressed = name.units.span.isCompressible
+    let stored = name.units.span.stored(compressed: compressed)
+    let cell = try allocate(KeyNode.Field.name + stored.count)
+    image.store(Signature.keyNode.rawValue, cell, 0)
+    var flags = flags
+    if compressed { flags.insert(.compressedName) } else { flags.remove(.compressedName) }
+    image.store(flags.rawValue, cell, KeyNode.Field.flags)
+    image.store(time.rawValue, cell, KeyNode.Field.lastWritten)
+    image.store(parent, cell, KeyNode.Field.parent)
+    for field in [
+      KeyNode.Field.subkeyList, KeyNode.Field.volatileSubkeyList, KeyNode.Field.valueList, KeyNode.Field.security,
+      KeyNode.Field.className,
+    ] {
+      image.store(CellIndex.none, cell, field)
+    }
+    image.store(UInt16(stored.count), cell, KeyNode.Field.nameLength)
+    copy(stored, to: cell, KeyNode.Field.name)
+    return cell
+  }
+
   /// Keys from the root to `key`, the root 0; what is deeper than any hive may be is damaged.
-  private func depth(of key: CellIndex) throws(HiveError) -> Int {
+  func depth(of key: CellIndex) throws(HiveError) -> Int {
     var depth = 0
     var place = key
     while place != rootKey {
@@ -182,38 +192,5 @@ extension Hive {
   mutating func copy(_ bytes: [UInt8], to cell: Cell, _ field: Int) {
     precondition(field + bytes.count <= cell.count)
     bytes.withUnsafeBytes { image.copy($0, to: cell.start + field) }
-  }
-
-  // MARK: Security
-
-  /// One key more refers to the security cell.
-  mutating func retainSecurity(_ index: CellIndex) throws(HiveError) {
-    let security = try image.security(at: index)
-    let count = image.load(UInt32.self, security.cell, SecurityCell.Field.referenceCount)
-    guard count < UInt32.max else { throw .limit(problem: "keys that share a security descriptor") }
-    // A count of 0 on a cell in use is damage: one too many keeps the cell when this key goes again.
-    image.store(max(2, count + 1), security.cell, SecurityCell.Field.referenceCount)
-  }
-
-  /// One key less refers to it; the last one takes it out of the ring.
-  mutating func releaseSecurity(_ index: CellIndex) throws(HiveError) {
-    // A key without security, or a count that was wrong before, is no reason to keep the key.
-    guard index != .none, let security = try? image.security(at: index) else { return }
-    let count = image.load(UInt32.self, security.cell, SecurityCell.Field.referenceCount)
-    guard count > 0 else { return }
-    image.store(count - 1, security.cell, SecurityCell.Field.referenceCount)
-    guard count == 1 else { return }
-    let next = image.index(security.cell, SecurityCell.Field.next)
-    let previous = image.index(security.cell, SecurityCell.Field.previous)
-    let after = try image.security(at: next)
-    let before = try image.security(at: previous)
-    guard next != index, image.index(after.cell, SecurityCell.Field.previous) == index,
-      image.index(before.cell, SecurityCell.Field.next) == index
-    else {
-      throw .damaged(structure: "security cell", offset: index.fileOffset, problem: "the ring is broken here")
-    }
-    image.store(previous, after.cell, SecurityCell.Field.previous)
-    image.store(next, before.cell, SecurityCell.Field.next)
-    try free(index, "security cell")
   }
 }

@@ -17,9 +17,7 @@ extension Hive {
     of key: CellIndex, named name: Span<UInt16>, type: ValueType, data: UnsafeRawBufferPointer, time: FileTime
   ) throws(HiveError) -> CellIndex {
     try Self.checkValueName(name)
-    guard data.count <= longestData else {
-      throw .limit(problem: "\(data.count) bytes of data, \(longestData) are allowed")
-    }
+    try checkDataLength(data.count)
     let units = UnicodeName(units: Self.units(of: name))
     return try transaction { (hive) throws(HiveError) in
       let node = try hive.keyNode(at: key)
@@ -126,9 +124,15 @@ extension Hive {
 
   // MARK: Parts
 
-  private static func checkValueName(_ name: Span<UInt16>) throws(HiveError) {
+  static func checkValueName(_ name: Span<UInt16>) throws(HiveError) {
     guard name.count <= longestValueName else {
       throw .limit(problem: "a value name of \(name.count) characters, \(longestValueName) are allowed")
+    }
+  }
+
+  func checkDataLength(_ count: Int) throws(HiveError) {
+    guard count <= longestData else {
+      throw .limit(problem: "\(count) bytes of data, \(longestData) are allowed")
     }
   }
 
@@ -138,6 +142,16 @@ extension Hive {
     if let damage = list.damage { throw damage }
     for place in 0..<list.count where entry(list, place) == value { return (list, place) }
     throw .keyNotFound
+  }
+
+  /// A value that no list holds yet.
+  mutating func makeValue(
+    named name: UnicodeName, type: ValueType, data: UnsafeRawBufferPointer
+  ) throws(HiveError) -> Cell {
+    let cell = try makeValue(named: name)
+    try replaceData(of: cell, old: nil, by: data)
+    image.store(type.rawValue, cell, ValueNode.Field.type)
+    return cell
   }
 
   /// A value with a name, of empty data.
@@ -174,6 +188,14 @@ extension Hive {
     }
     image.store(value, cell, list.count * 4)
     image.store(UInt32(list.count + 1), node.body, KeyNode.Field.valueCount)
+  }
+
+  /// Frees the key's values with their list, to which it still points.
+  mutating func freeValues(of node: KeyNode) throws(HiveError) {
+    guard let list = try valueList(of: node) else { return }
+    if let damage = list.damage { throw damage }
+    for place in 0..<list.count { try freeValue(entry(list, place)) }
+    try free(list.cell.index, "value list")
   }
 
   /// Frees a value that no list holds any more, with its data.

@@ -37,6 +37,9 @@ extension Hive {
       throw .damaged(structure: structure, offset: index.fileOffset, problem: "the cell crosses its bin")
     }
     freeCells?.countAllocated(-1)
+    // What is merged below begins elsewhere: its own size field must not go on saying that it is allocated, or damage
+    // that leads here twice would free it twice.
+    storeSize(end - start, at: start)
     if end < bin.upperBound, freeCells?.isFree(at: end) == true {
       let size = sizeOfFreeCell(end)
       freeCells?.remove(end, size: size)

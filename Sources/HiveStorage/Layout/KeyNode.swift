@@ -22,6 +22,8 @@ package struct KeyNode: Sendable {
   enum Field {
     static let flags = 2
     static let lastWritten = 4
+    /// Layered keys, version 1.6.
+    static let layer = 13
     static let parent = 16
     static let subkeyCount = 20
     static let subkeyList = 28
@@ -31,6 +33,8 @@ package struct KeyNode: Sendable {
     static let security = 44
     static let className = 48
     static let longestSubkeyName = 52
+    static let userFlags = 54
+    static let debugFlags = 55
     static let longestSubkeyClass = 56
     static let longestValueName = 60
     static let longestValueData = 64
@@ -38,6 +42,10 @@ package struct KeyNode: Sendable {
     static let classLength = 74
     static let name = 76
   }
+
+  /// What of the layer byte says which kind of layered key this is; 1: the key of the layer below is gone.
+  static let layerKind: UInt8 = 3
+  static let layerTombstone: UInt8 = 1
 
   package let cell: CellIndex
   package let flags: KeyFlags
@@ -58,6 +66,9 @@ package struct KeyNode: Sendable {
   package let userFlags: UInt8
   /// In bytes.
   package let classLength: Int
+
+  /// A symbolic link to another key.
+  package var isLink: Bool { flags.contains(.symbolicLink) }
 
   let subkeyList: CellIndex
   let valueList: CellIndex
@@ -89,7 +100,7 @@ extension HiveImage {
       longestSubkeyClass: Int(load(UInt32.self, cell, KeyNode.Field.longestSubkeyClass)),
       longestValueName: Int(load(UInt32.self, cell, KeyNode.Field.longestValueName)),
       longestValueData: Int(load(UInt32.self, cell, KeyNode.Field.longestValueData)),
-      userFlags: load(UInt8.self, cell, 54),
+      userFlags: load(UInt8.self, cell, KeyNode.Field.userFlags),
       classLength: Int(load(UInt16.self, cell, KeyNode.Field.classLength)),
       subkeyList: self.index(cell, KeyNode.Field.subkeyList),
       valueList: self.index(cell, KeyNode.Field.valueList),
