@@ -28,6 +28,9 @@ package final class KeyControlBlock: @unchecked Sendable {
   /// Read under the lock of `hive`, as `cell` is.
   var identity: UInt64 { hive.identity(cell) }
 
+  /// Whether the two keys lie in one hive.
+  package func isOfHive(_ other: KeyControlBlock) -> Bool { hive === other.hive }
+
   func descends(from ancestor: KeyControlBlock) -> Bool {
     var key = parent
     while let current = key {

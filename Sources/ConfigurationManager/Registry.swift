@@ -9,6 +9,8 @@ package struct KeyInformation: Sendable {
   package var lastWriteTime: FileTime
   package var subkeyCount: Int
   package var valueCount: Int
+  /// A symbolic link to another key.
+  package var isLink: Bool
   /// Unique among the keys and values of the hive; of a deleted one it may be given to another.
   package var identity: UInt64
 }
