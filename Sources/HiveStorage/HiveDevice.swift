@@ -11,6 +11,17 @@ package protocol HiveDevice: AnyObject, Sendable {
   func resize(to size: Int) throws(HiveError)
   /// Makes every write before it survive power loss.
   func sync() throws(HiveError)
+  /// Takes the device as it is now for ours: what differs from it later was done by somebody else. What cannot be read
+  /// is not remembered, and the next commit will meet the failure itself.
+  func rememberState()
+  /// What somebody else did since `rememberState`; nil for nothing, and before the first `rememberState`.
+  func outsideChange() throws(HiveError) -> OutsideChange?
+}
+
+/// A device that nobody else can reach.
+extension HiveDevice {
+  package func rememberState() {}
+  package func outsideChange() throws(HiveError) -> OutsideChange? { nil }
 }
 
 extension HiveDevice {

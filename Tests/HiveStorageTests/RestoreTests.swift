@@ -66,7 +66,9 @@ import Testing
   private func source(minor: Int, subkeys: Int = 3000) throws -> TestHive {
     let test = try TestHive(minorVersion: minor)
     let key = try test.create("Tree", under: test.root, className: "of trees")
-    for size in [0, 1, 4, 5, 100, 16344, 16345, 50_000] { try test.set(UnicodeName("s\(size)"), of: key, to: bytes(size)) }
+    for size in [0, 1, 4, 5, 100, 16344, 16345, 50_000] {
+      try test.set(UnicodeName("s\(size)"), of: key, to: bytes(size))
+    }
     try test.set("", of: key, to: [1], type: ValueType(rawValue: 1))
     for number in 0..<subkeys { _ = try test.create("Key\((number &* 7919) % 3001)", under: key) }
     _ = try test.create("文字", under: key, className: "a longer class than the others")
