@@ -14,7 +14,7 @@ package final class KeyControlBlock: @unchecked Sendable {
   var cell: CellIndex
   /// `\REGISTRY\MACHINE\SYSTEM\…`, with the case that the hive stores.
   var completeName: UnicodeName
-  var isDeleted = false
+  package internal(set) var isDeleted = false
   var references = 1
 
   init(id: UInt64, parent: KeyControlBlock?, hive: LoadedHive, cell: CellIndex, completeName: UnicodeName) {

@@ -261,7 +261,7 @@ extension Registry {
 
   /// False when a callback did the work itself, and the hive is as it was.
   @discardableResult
-  private func dispatch(
+  func dispatch(
     _ key: KeyControlBlock, by caller: Caller, through object: KeyObject?,
     _ operation: (KeyReference) -> RegistryOperation, _ body: (inout Hive) throws(HiveError) -> KeyReference?
   ) throws(NTStatus) -> Bool {

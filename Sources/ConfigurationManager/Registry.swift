@@ -202,6 +202,8 @@ extension NTStatus {
     case .invalid: self = .invalidParameter
     // ENOSPC of the device is the only failure that a user can do something about, so it keeps its own code.
     case .device(_, _, let errno): self = errno == 28 ? .diskFull : .registryIOFailed
+    // Only a flush meets it; the changes stay in memory, as when the device fails.
+    case .changedOutside: self = .registryIOFailed
     case .keyNotFound: self = .objectNameNotFound
     case .nameCollision: self = .objectNameCollision
     case .cannotDelete: self = .cannotDelete

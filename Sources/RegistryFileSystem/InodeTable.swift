@@ -140,6 +140,25 @@ final class InodeTable: Sendable {
     }
   }
 
+  /// The content of `key` and below was replaced: its values stand for nothing any more. Under the registry's lock.
+  func unbindAll(below key: KeyControlBlock) {
+    state.withLock { state in
+      for slot in state.slots {
+        guard let node = slot.node, let content = node.value else { continue }
+        let (parent, identity) = content.withLock { ($0.parent, $0.identity) }
+        guard parent === key || parent.isDeleted, identity != 0 else { continue }
+        for isRaw in [false, true] {
+          let place = ValueKey(identity: identity, isRaw: isRaw)
+          if state.byValue[place] == node.id { state.byValue[place] = nil }
+        }
+        content.withLock { state in
+          state.isDeleted = true
+          state.generation += 1
+        }
+      }
+    }
+  }
+
   /// A value was deleted or written over; its nodes, one per view, stand for nothing any more. Under the registry's lock.
   func unbind(_ identity: UInt64) -> [Node] {
     state.withLock { state in

@@ -42,6 +42,11 @@ extension RegistryFileSystem {
       case ("flush", 1): try withKey(arguments[0]) { key throws(NTStatus) in try registry.flushKey(key, by: caller) }
       case ("rename", 2): try rename(arguments[0], to: arguments[1], by: caller)
       case ("link", 2): try link(arguments[0], to: arguments[1], by: caller)
+      case ("save", 2): try save(arguments[0], to: arguments[1], by: caller)
+      case ("restore", 2): try restore(arguments[0], from: arguments[1], flags: 0, by: caller)
+      case ("restore-force", 2):
+        try restore(arguments[0], from: arguments[1], flags: Registry.forceRestore, by: caller)
+      case ("replace", 3): try replace(arguments[0], by: arguments[1], savingTo: arguments[2], by: caller)
       case ("load", 2): try load(arguments[0], file: arguments[1], by: caller)
       case ("unload", 1): try unload(arguments[0], by: caller)
       default:
@@ -75,6 +80,38 @@ extension RegistryFileSystem {
     try withKey(parent) { key throws(NTStatus) in
       try registry.setLink(named: name, in: key, to: UnicodeName(target), by: caller)
       dropTimes(of: key)
+    }
+    cache?.dropNames()
+  }
+
+  private func save(_ path: String, to file: String, by caller: Caller) throws(Failure) {
+    try checkFile(file, by: caller)
+    try withKey(path, about: file) { key throws(NTStatus) in try registry.saveKey(key, to: file, by: caller) }
+  }
+
+  private func restore(_ path: String, from file: String, flags: UInt32, by caller: Caller) throws(Failure) {
+    try checkFile(file, by: caller)
+    try withKey(path, about: file) { key throws(NTStatus) in
+      guard flags & Registry.forceRestore != 0 || !inodes.hasWriters(below: key) else { throw .sharingViolation }
+      try registry.restoreKey(key, from: file, flags: flags, by: caller) { inodes.unbindAll(below: key) }
+      dropTimes(of: key)
+    }
+    cache?.dropNames()
+  }
+
+  private func replace(
+    _ path: String, by newFile: String, savingTo oldFile: String, by caller: Caller
+  ) throws(Failure) {
+    try checkFile(newFile, by: caller)
+    try checkFile(oldFile, by: caller)
+    try withKey(path, about: newFile) { key throws(NTStatus) in
+      guard !inodes.hasWriters(below: key) else { throw .sharingViolation }
+      var root = key
+      try registry.replaceKey(key, by: newFile, savingTo: oldFile, by: caller) {
+        inodes.unbindAll(below: $0)
+        root = $0
+      }
+      dropTimes(of: root)
     }
     cache?.dropNames()
   }
@@ -125,8 +162,9 @@ extension RegistryFileSystem {
 
   /// Opens the key at a path below the mount's root for as long as `body` runs.
   private func withKey<Result>(
-    _ path: String, _ body: (KeyControlBlock) throws(NTStatus) -> Result
+    _ path: String, about file: String? = nil, _ body: (KeyControlBlock) throws(NTStatus) -> Result
   ) throws(Failure) -> Result {
+    var isFound = false
     do throws(NTStatus) {
       var key = registry.root
       registry.retain(key)
@@ -140,10 +178,12 @@ extension RegistryFileSystem {
         registry.close(key)
         key = child
       }
+      isFound = true
       return try body(key)
     } catch {
       var failure = Failure(error)
-      if error == .objectNameNotFound { failure.text = "there is no key '\(path)' in this mount" }
+      if error == .objectNameNotFound, !isFound { failure.text = "there is no key '\(path)' in this mount" }
+      if let file, isFound, error != .accessDenied { failure.text = "\(file): \(failure.text)" }
       throw failure
     }
   }
