@@ -319,8 +319,10 @@ import Testing
     arguments: [
       ("backslash_key", "its name is not allowed"), ("empty_key_name", "its name is not allowed"),
       ("class_oob", "class name"), ("db_list_oob", "big data list"), ("db_sig", "big data"),
-      ("depth1500", "500 deep"), ("dup_names", "another value has its name"), ("leaf_count_65535", "entries do not fit"),
-      ("list_in_free_cell", "the cell is free"), ("list_self", "no signature of a list"), ("parent_wrong", "list of another key"),
+      ("depth1500", "500 deep"), ("dup_names", "another value has its name"),
+      ("leaf_count_65535", "entries do not fit"), ("list_in_free_cell", "the cell is free"),
+      ("list_self", "no signature of a list"),
+      ("parent_wrong", "list of another key"),
       ("sk_offset_bad", "security cell"), ("subkey_count_wrong", "it counts"), ("subkey_loop", "list of another key"),
       ("value_count_huge", "values do not fit"), ("value_list_nil", "value list"), ("vk_data_oob", "value data"),
       ("vk_inline_5", "inline data"), ("vk_name_too_long", "a name of"), ("vk_size_huge", "big data"),
