@@ -104,6 +104,24 @@ package struct KeyPattern: Hashable, Sendable {
       ])
   }
 
+  /// The whole name, however it was written: `\REGISTRY\MACHINE\SYSTEM\CurrentControlSet\SERVICES\WinDefend`. Components come in the
+  /// upper case that they are compared in, unless the text has them.
+  package var wholeName: String {
+    let written = text.split(separator: "\\").map { String($0) }
+    let names = components.enumerated().map { index, component in
+      switch component {
+      case .anyOne: return "*"
+      case .anyNumber: return "**"
+      case .controlSet: return "CurrentControlSet"
+      case .literal(let name):
+        let fromEnd = components.count - index
+        let spelled = fromEnd <= written.count ? written[written.count - fromEnd] : ""
+        return UnicodeName(spelled).upcased == name ? spelled : "\(name)"
+      }
+    }
+    return "\\" + names.joined(separator: "\\")
+  }
+
   /// This key and everything below it.
   var withDescendants: KeyPattern {
     components.last == .anyNumber

@@ -11,7 +11,7 @@ let acme = #"\REGISTRY\MACHINE\SOFTWARE\Acme"#
 
 func key(_ name: String) -> KeyReference { KeyReference(id: 1, completeName: UnicodeName(name)) }
 
-/// The seven operations in short.
+/// The operations in short.
 func create(_ name: String) -> RegistryOperation {
   let parent = name.prefix(upTo: name.lastIndex(of: "\\") ?? name.startIndex)
   return .createKey(completeName: UnicodeName(name), parent: key(String(parent)), options: [])
@@ -28,6 +28,27 @@ func set(_ name: String, _ value: String, _ data: [UInt8]? = [4, 0, 0, 0]) -> Re
 }
 func deleteValue(_ name: String, _ value: String) -> RegistryOperation {
   .deleteValueKey(key: key(name), valueName: UnicodeName(value))
+}
+
+func createLink(_ name: String) -> RegistryOperation {
+  .createKey(completeName: UnicodeName(name), parent: key(""), options: .createLink)
+}
+func restore(_ name: String) -> RegistryOperation {
+  .restoreKey(key: key(name), sourceFile: "/tmp/evil.hiv", flags: 0)
+}
+/// `name` is the hive's root: the registry has climbed to it before anybody is asked.
+func replace(_ name: String) -> RegistryOperation {
+  .replaceKey(key: key(name), newFile: "/tmp/new", oldFile: "/tmp/old")
+}
+func load(_ name: String) -> RegistryOperation {
+  .loadKey(completeName: UnicodeName(name), sourceFile: "/tmp/evil.hiv", flags: 0)
+}
+func unload(_ name: String) -> RegistryOperation { .unloadKey(key: key(name)) }
+func secure(_ name: String) -> RegistryOperation {
+  .setKeySecurity(key: key(name), securityInformation: 4, descriptor: [1])
+}
+func query(_ name: String, _ value: String) -> RegistryOperation {
+  .queryValueKey(key: key(name), valueName: UnicodeName(value))
 }
 
 func rule(
