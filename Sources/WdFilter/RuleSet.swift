@@ -60,6 +60,9 @@ package struct HardenedKey: Hashable, Sendable {
     self.isCanary = isCanary
   }
 
+  /// Every key that `other` matches is hardened by this one.
+  package func covers(_ other: KeyPattern) -> Bool { pattern.withDescendants.covers(other) }
+
   /// How the key is called in refusals and events.
   package var id: String { "hardened: \(pattern.text)" }
 }
