@@ -14,7 +14,7 @@ package final class KeyControlBlock: @unchecked Sendable {
   var cell: CellIndex
   /// `\REGISTRY\MACHINE\SYSTEM\…`, with the case that the hive stores.
   var completeName: UnicodeName
-  var isDeleted = false
+  package internal(set) var isDeleted = false
   var references = 1
 
   init(id: UInt64, parent: KeyControlBlock?, hive: LoadedHive, cell: CellIndex, completeName: UnicodeName) {
@@ -27,6 +27,9 @@ package final class KeyControlBlock: @unchecked Sendable {
 
   /// Read under the lock of `hive`, as `cell` is.
   var identity: UInt64 { hive.identity(cell) }
+
+  /// Whether the two keys lie in one hive.
+  package func isOfHive(_ other: KeyControlBlock) -> Bool { hive === other.hive }
 
   func descends(from ancestor: KeyControlBlock) -> Bool {
     var key = parent

@@ -134,18 +134,19 @@ extension Registry {
   /// Makes a key that does not exist yet (NtCreateKey). Throws `objectNameCollision`. `body` gets the new key, which its receiver
   /// holds, under the lock; also when a callback turns the success into a failure afterwards.
   package func createKey(
-    named name: UnicodeName, in parent: KeyControlBlock, by caller: Caller, through object: KeyObject? = nil,
-    _ body: (KeyControlBlock, KeyInformation) -> Void
+    named name: UnicodeName, in parent: KeyControlBlock, options: KeyOptions = [], by caller: Caller,
+    through object: KeyObject? = nil, _ body: (KeyControlBlock, KeyInformation) -> Void
   ) throws(NTStatus) {
     guard try !exists(name, in: parent, among: .keys) else { throw .objectNameCollision }
     let isDone = try dispatch(
       parent, by: caller, through: object,
-      { .createKey(completeName: $0.completeName.appending(name), parent: $0, options: []) }
+      { .createKey(completeName: $0.completeName.appending(name), parent: $0, options: options) }
     ) { hive throws(HiveError) in
-      let cell = try hive.createKey(under: parent.cell, named: name.units.span, className: nil, time: .now())
+      let cell = try hive.createKey(
+        under: parent.cell, named: name.units.span, isLink: options.contains(.createLink), time: .now())
       let information = KeyInformation(
         name: name, lastWriteTime: try hive.keyNode(at: cell).lastWriteTime, subkeyCount: 0, valueCount: 0,
-        identity: parent.hive.identity(cell))
+        isLink: options.contains(.createLink), identity: parent.hive.identity(cell))
       let key = reference(cell, parent: parent, name: name)
       body(key, information)
       return KeyReference(id: key.id, completeName: key.completeName)
@@ -156,18 +157,64 @@ extension Registry {
     }
   }
 
+  /// Makes a link key, or gives the one that is there another target: a create and the setting of its value, each judged.
+  /// `target` is a complete name. Throws `objectNameCollision` where a key is that is no link.
+  package func setLink(
+    named name: UnicodeName, in parent: KeyControlBlock, to target: UnicodeName, by caller: Caller
+  ) throws(NTStatus) {
+    guard target.units.first == 0x5C, target.units.count <= 32767 else { throw .objectNameInvalid }
+    let value = RegistryValue(type: .link, data: target.units.flatMap { [UInt8($0 & 0xFF), UInt8($0 >> 8)] })
+    if try exists(name, in: parent, among: .keys) {
+      let found = try lookUp(name, in: parent, among: .keys) { object -> (KeyControlBlock, Bool)? in
+        guard case .key(let key, let information) = object else { return nil }
+        return (key, information.isLink)
+      }
+      guard let (key, isLink) = found else { throw .objectNameNotFound }
+      defer { close(key) }
+      guard isLink else { throw .objectNameCollision }
+      return try setValue(of: key, named: Self.linkValueName, to: value, by: caller)
+    }
+    var made: KeyControlBlock?
+    defer { if let made { close(made) } }
+    try createKey(named: name, in: parent, options: .createLink, by: caller) { key, _ in made = key }
+    guard let key = made else { throw .objectNameNotFound }
+    do throws(NTStatus) { try setValue(of: key, named: Self.linkValueName, to: value, by: caller) } catch {
+      // Nobody wants a link that leads nowhere: what was made just now is taken back.
+      key.hive.lock.withExclusive { hive in
+        if (try? hive.deleteKey(key.cell, time: .now())) != nil { forget(key) }
+      }
+      throw error
+    }
+  }
+
+  /// Replaces a key's security descriptor (NtSetSecurityObject). Throws `invalidSecurityDescriptor` for bytes that are none.
+  package func setKeySecurity(
+    of key: KeyControlBlock, to descriptor: [UInt8], securityInformation: UInt32 = SecurityInformation.all,
+    by caller: Caller, through object: KeyObject? = nil
+  ) throws(NTStatus) {
+    try dispatch(
+      key, by: caller, through: object,
+      { .setKeySecurity(key: $0, securityInformation: securityInformation, descriptor: descriptor) }
+    ) { hive throws(HiveError) in
+      try hive.setSecurityDescriptor(ofKey: key.cell, descriptor, time: .now())
+      return nil
+    }
+  }
+
   /// Deletes a key that has neither subkeys nor values (NtDeleteKey). Throws `cannotDelete`.
   package func deleteKey(
     _ key: KeyControlBlock, by caller: Caller, through object: KeyObject? = nil, onChange: () -> Void = {}
   ) throws(NTStatus) {
     let information = try query(key)
-    guard information.subkeyCount == 0, information.valueCount == 0 else {
+    // A link's one value is its target.
+    guard information.subkeyCount == 0, information.valueCount == 0 || information.isLink else {
       // Who may not delete it at all is told that, and so is the log.
       _ = try admit(key, by: caller, through: object) { .deleteKey(key: $0) }
       throw .cannotDelete
     }
     try dispatch(key, by: caller, through: object, { .deleteKey(key: $0) }) { hive throws(HiveError) in
-      guard try hive.keyNode(at: key.cell).valueCount == 0 else { throw .cannotDelete }
+      let node = try hive.keyNode(at: key.cell)
+      guard node.valueCount == 0 || node.isLink else { throw .cannotDelete }
       try hive.deleteKey(key.cell, time: .now())
       forget(key)
       onChange()
@@ -214,7 +261,7 @@ extension Registry {
 
   /// False when a callback did the work itself, and the hive is as it was.
   @discardableResult
-  private func dispatch(
+  func dispatch(
     _ key: KeyControlBlock, by caller: Caller, through object: KeyObject?,
     _ operation: (KeyReference) -> RegistryOperation, _ body: (inout Hive) throws(HiveError) -> KeyReference?
   ) throws(NTStatus) -> Bool {

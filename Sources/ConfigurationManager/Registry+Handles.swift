@@ -87,18 +87,18 @@ extension Registry {
   /// was.
   package func enumerateKeys(
     of key: KeyControlBlock, by caller: Caller, through object: KeyObject? = nil,
-    _ body: (UnicodeName, _ identity: UInt64) -> Void
+    _ body: (UnicodeName, _ identity: UInt64, _ isLink: Bool) -> Void
   ) throws(NTStatus) -> Bool {
     guard callbacks.isWatched(.preEnumerateKey, .postEnumerateKey) else { return try enumerateKeys(of: key, body) }
     // Listed first: no lock is held while a callback runs.
-    var names: [(UnicodeName, UInt64)] = []
-    let isDamaged = try enumerateKeys(of: key) { names.append(($0, $1)) }
-    for (index, (name, identity)) in names.enumerated() {
+    var names: [(UnicodeName, UInt64, Bool)] = []
+    let isDamaged = try enumerateKeys(of: key) { names.append(($0, $1, $2)) }
+    for (index, (name, identity, isLink)) in names.enumerated() {
       // Refused is not shown.
       try? ask(
         .preEnumerateKey, .postEnumerateKey, of: key, by: caller, through: object,
         { .enumerateKey(key: $0, index: index, name: name) }
-      ) { () throws(NTStatus) in body(name, identity) }
+      ) { () throws(NTStatus) in body(name, identity, isLink) }
     }
     return isDamaged
   }

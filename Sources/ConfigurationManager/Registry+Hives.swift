@@ -1,5 +1,6 @@
 package import Executive
 package import HiveStorage
+internal import Glibc
 internal import Synchronization
 
 extension Registry {
@@ -90,6 +91,85 @@ extension Registry {
     }
     hives.withLock { $0.removeAll { $0 === key.hive } }
     close(key)
+  }
+
+  /// Replaces the content of a key and everything below it by that of the hive in `file` (NtRestoreKey), as one change. Keys below it
+  /// that are in use are deleted keys from then on; `onChange` runs under the lock, after the change. `flags` are 0 or
+  /// `forceRestore`, which change nothing here.
+  package func restoreKey(
+    _ key: KeyControlBlock, from file: String, flags: UInt32 = 0, by caller: Caller, onChange: () -> Void = {}
+  ) throws(NTStatus) {
+    guard flags & ~Self.forceRestore == 0 else { throw .invalidParameter }
+    let source = try openSource(file)
+    try dispatch(key, by: caller, through: nil, { .restoreKey(key: $0, sourceFile: file, flags: flags) }) {
+      hive throws(HiveError) in
+      try hive.restoreKey(key.cell, from: source, key: source.rootKey, time: .now())
+      forgetAll(below: key, isIncluded: false)
+      onChange()
+      return nil
+    }
+  }
+
+  /// REG_FORCE_RESTORE.
+  package static let forceRestore: UInt32 = 8
+
+  /// Replaces the whole hive that a key lies in by the one in `newFile`; what it was is saved to `oldFile`, which must not be there
+  /// (NtReplaceKey). `onChange` gets the hive's root, under the lock. Judged at the hive's root. Windows does it at the next start; here it is done at once and brought to the disk.
+  package func replaceKey(
+    _ key: KeyControlBlock, by newFile: String, savingTo oldFile: String, by caller: Caller,
+    onChange: (_ root: KeyControlBlock) -> Void = { _ in }
+  ) throws(NTStatus) {
+    let root = rootKey(of: key)
+    let source = try openSource(newFile)
+    try dispatch(root, by: caller, through: nil, { .replaceKey(key: $0, newFile: newFile, oldFile: oldFile) }) {
+      hive throws(HiveError) in
+      let old = try FileDevice(path: oldFile, mode: .new)
+      do throws(HiveError) {
+        try hive.saveKey(root.cell, to: old, time: .now())
+        try hive.restoreKey(root.cell, from: source, key: source.rootKey, time: .now())
+      } catch {
+        unlink(oldFile)
+        throw error
+      }
+      forgetAll(below: root, isIncluded: false)
+      onChange(root)
+      return nil
+    }
+    do throws(HiveError) { try commit(root.hive) } catch { throw NTStatus(error) }
+  }
+
+  /// Writes a key and everything below it to a new hive file, mode 0600 (NtSaveKey). Throws `objectNameCollision` where there is a
+  /// file.
+  package func saveKey(
+    _ key: KeyControlBlock, to file: String, format: SaveFormat = .latest, by caller: Caller
+  ) throws(NTStatus) {
+    guard !key.hive.isNamespace else { throw .invalidParameter }
+    try ask(.preSaveKey, .postSaveKey, of: key, by: caller, through: nil, { .saveKey(key: $0, file: file, format: format) }) {
+      () throws(NTStatus) in
+      try read(key) { hive throws(HiveError) in
+        let device: FileDevice
+        do throws(HiveError) { device = try FileDevice(path: file, mode: .new) } catch {
+          if case .device(_, _, EEXIST) = error { throw .nameCollision }
+          throw error
+        }
+        do throws(HiveError) { try hive.saveKey(key.cell, to: device, time: .now()) } catch {
+          unlink(file)
+          throw error
+        }
+      }
+    }
+  }
+
+  private func openSource(_ file: String) throws(NTStatus) -> Hive {
+    try refuseLoaded(file)
+    do throws(HiveError) { return try Hive(HiveFile(path: file, access: .readOnly)) } catch { throw NTStatus(error) }
+  }
+
+  /// The root of the hive that a key lies in.
+  private func rootKey(of key: KeyControlBlock) -> KeyControlBlock {
+    var root = key
+    while let parent = root.parent, parent.hive === key.hive { root = parent }
+    return root
   }
 
   /// Makes every change of the key's hive so far survive power loss (NtFlushKey); of all hives for a key of the namespace.

@@ -60,6 +60,20 @@ extension Registry {
     try read(key) { hive throws(HiveError) in try hive.className(ofKey: key.cell) }
   }
 
+  /// Where a link key leads, as its value `SymbolicLinkValue` has it; nil for any other key, and for a link without a target.
+  package func queryLinkTarget(of key: KeyControlBlock) throws(NTStatus) -> UnicodeName? {
+    try read(key) { hive throws(HiveError) in
+      guard try hive.keyNode(at: key.cell).isLink,
+        let value = try Self.findValue(Self.linkValueName, in: key.cell, ordinal: 1, hive)
+      else { return nil }
+      let data = try hive.data(ofValue: value)
+      return UnicodeName(
+        units: stride(from: 0, to: data.count - data.count % 2, by: 2).map { UInt16(data[$0]) | UInt16(data[$0 + 1]) << 8 })
+    }
+  }
+
+  package static let linkValueName: UnicodeName = "SymbolicLinkValue"
+
   /// A key's flags as they lie in its node.
   package func queryFlags(of key: KeyControlBlock) throws(NTStatus) -> UInt16 {
     try read(key) { hive throws(HiveError) in try hive.keyNode(at: key.cell).flags.rawValue }
@@ -85,13 +99,17 @@ extension Registry {
 
   /// Calls `body` for each subkey in the hive's order; a damaged one is left out. True when something was left out.
   package func enumerateKeys(
-    of key: KeyControlBlock, _ body: (UnicodeName, _ identity: UInt64) -> Void
+    of key: KeyControlBlock, _ body: (UnicodeName, _ identity: UInt64, _ isLink: Bool) -> Void
   ) throws(NTStatus) -> Bool {
     try read(key) { hive throws(HiveError) in
       var isDamaged = false
       do throws(HiveError) {
         try hive.forEachSubkey(of: key.cell, from: 0) { _, cell throws(HiveError) in
-          do throws(HiveError) { body(try hive.keyName(at: cell), key.hive.exit(at: cell)?.identity ?? key.hive.identity(cell)) } catch { isDamaged = true }
+          do throws(HiveError) {
+            body(
+              try hive.keyName(at: cell), key.hive.exit(at: cell)?.identity ?? key.hive.identity(cell),
+              try hive.keyNode(at: cell).isLink)
+          } catch { isDamaged = true }
           return true
         }
       } catch { isDamaged = true }
@@ -168,7 +186,7 @@ extension Registry {
     let node = try hive.keyNode(at: cell)
     return KeyInformation(
       name: try hive.keyName(at: cell), lastWriteTime: node.lastWriteTime, subkeyCount: node.subkeyCount,
-      valueCount: node.valueCount, identity: loaded.identity(cell))
+      valueCount: node.valueCount, isLink: node.isLink, identity: loaded.identity(cell))
   }
 
   static func valueInformation(

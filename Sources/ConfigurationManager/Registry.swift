@@ -9,6 +9,8 @@ package struct KeyInformation: Sendable {
   package var lastWriteTime: FileTime
   package var subkeyCount: Int
   package var valueCount: Int
+  /// A symbolic link to another key.
+  package var isLink: Bool
   /// Unique among the keys and values of the hive; of a deleted one it may be given to another.
   package var identity: UInt64
 }
@@ -200,6 +202,8 @@ extension NTStatus {
     case .invalid: self = .invalidParameter
     // ENOSPC of the device is the only failure that a user can do something about, so it keeps its own code.
     case .device(_, _, let errno): self = errno == 28 ? .diskFull : .registryIOFailed
+    // Only a flush meets it; the changes stay in memory, as when the device fails.
+    case .changedOutside: self = .registryIOFailed
     case .keyNotFound: self = .objectNameNotFound
     case .nameCollision: self = .objectNameCollision
     case .cannotDelete: self = .cannotDelete

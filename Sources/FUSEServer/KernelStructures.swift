@@ -15,7 +15,7 @@ extension Attributes {
 func stat(_ attributes: Attributes, _ owner: Presentation) -> stat {
   var status = stat()
   status.st_ino = UInt(attributes.inode)
-  status.st_mode = (attributes.kind == .directory ? S_IFDIR : S_IFREG) | attributes.permissions
+  status.st_mode = attributes.kind.mode | attributes.permissions
   status.st_nlink = numericCast(attributes.links)
   status.st_uid = owner.userID
   status.st_gid = owner.groupID
@@ -39,4 +39,15 @@ func fuse_entry_param(_ entry: Entry, _ session: MountedSession) -> fuse_entry_p
   parameters.attr_timeout = entry.attributes.timeout
   parameters.entry_timeout = entry.isExactSpelling && session.notifier.canDropNames ? long : 0
   return parameters
+}
+
+extension Attributes.Kind {
+  /// The type's bits of st_mode.
+  var mode: UInt32 {
+    switch self {
+    case .directory: S_IFDIR
+    case .file: S_IFREG
+    case .link: S_IFLNK
+    }
+  }
 }

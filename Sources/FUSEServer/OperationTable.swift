@@ -68,6 +68,9 @@ enum OperationTable {
             by: request.caller))
       }
     }
+    table.readlink = { request, nodeID in
+      Request.serve(request) { fileSystem, _ throws(Errno) in .target(try fileSystem.target(of: nodeID)) }
+    }
     table.mknod = { request, _, _, _, _ in refuse(request, .notPermitted) }
     table.symlink = { request, _, _, _ in refuse(request, .notPermitted) }
     table.link = { request, _, _, _ in refuse(request, .notPermitted) }

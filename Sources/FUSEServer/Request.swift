@@ -19,6 +19,8 @@ enum Answer: Sendable {
   case bytes([UInt8])
   /// An extended attribute or the list of their names, for a caller with room for `size` bytes; with 0 he asks the length.
   case attribute([UInt8], size: Int)
+  /// Where a link leads, NUL-terminated.
+  case target([UInt8])
   case written(Int)
   case space(total: Int, free: Int)
 }
@@ -86,7 +88,10 @@ struct Request: ~Copyable {
       guard let info else { return reply(.io) }
       let retained = Unmanaged.passRetained(stream)
       info.pointee.fh = FileHandle.number(retained.toOpaque())
-      if fuse_reply_open(handle, info) != 0 { retained.release() }
+      if fuse_reply_open(handle, info) != 0 {
+        session.fileSystem.closeDirectory(stream, by: .unknown)
+        retained.release()
+      }
     case .listing(let stream, let directory, let offset, let size):
       replyListing(stream, directory: directory, offset: offset, size: size)
     case .bytes(let bytes):
@@ -99,6 +104,8 @@ struct Request: ~Copyable {
       } else {
         reply(bytes: bytes)
       }
+    case .target(let path):
+      _ = path.withUnsafeBytes { fuse_reply_readlink(handle, $0.baseAddress?.assumingMemoryBound(to: CChar.self)) }
     case .written(let count):
       fuse_reply_write(handle, count)
     case .space(let total, let free):
@@ -166,7 +173,7 @@ struct Request: ~Copyable {
           stream.withEntry(at: position) { entry, name in
             var parameters = fuse_entry_param()
             parameters.attr.st_ino = UInt(entry.inode)
-            parameters.attr.st_mode = entry.isDirectory ? S_IFDIR : S_IFREG
+            parameters.attr.st_mode = entry.kind.mode
             let place = start.map { $0 + used }
             let length: Int
             if let directory {

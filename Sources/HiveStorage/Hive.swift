@@ -89,6 +89,8 @@ package struct Hive: ~Copyable {
   }
 
   private static func load(_ device: any HiveDevice, logs: [any HiveDevice]) throws(HiveError) -> Opened {
+    // Before anything is read: what is written meanwhile is seen at the first commit.
+    device.rememberState()
     let fileSize = try device.size()
     guard fileSize >= BaseBlock.size + HiveBin.headerSize else {
       throw .notAHive(problem: "\(fileSize) bytes are too short for one")

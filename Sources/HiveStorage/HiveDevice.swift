@@ -13,6 +13,17 @@ package protocol HiveDevice: AnyObject, Sendable {
   func sync() throws(HiveError)
   /// Lets go of what lies under the device, and of its lock; nothing is asked of it afterwards.
   func close()
+  /// Takes the device as it is now for ours: what differs from it later was done by somebody else. What cannot be read
+  /// is not remembered, and the next commit will meet the failure itself.
+  func rememberState()
+  /// What somebody else did since `rememberState`; nil for nothing, and before the first `rememberState`.
+  func outsideChange() throws(HiveError) -> OutsideChange?
+}
+
+/// A device that nobody else can reach.
+extension HiveDevice {
+  package func rememberState() {}
+  package func outsideChange() throws(HiveError) -> OutsideChange? { nil }
 }
 
 extension HiveDevice {

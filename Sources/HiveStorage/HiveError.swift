@@ -14,6 +14,8 @@ package enum HiveError: Error, Hashable, Sendable {
   case invalid(structure: String, problem: String)
   /// The device failed, with its errno.
   case device(operation: String, name: String, errno: Int32)
+  /// Somebody else changed the file while the hive was open; what is in memory cannot be written over that.
+  case changedOutside(name: String, change: OutsideChange)
   /// Another process has the hive open; `pid` is 0 when the system does not tell which.
   case locked(pid: Int32)
   case keyNotFound
@@ -33,6 +35,8 @@ extension HiveError: CustomStringConvertible {
     case .limit(let problem): "a limit of the hive format: \(problem)"
     case .invalid(let structure, let problem): "not a valid \(structure): \(problem)"
     case .device(let operation, let name, let errno): "\(operation) \(name): \(String(cString: strerror(errno)))"
+    case .changedOutside(let name, let change):
+      "\(name) was changed by somebody else while it was open: \(change); nothing was written"
     case .locked(let pid): "the hive is in use by process \(pid)"
     case .keyNotFound: "no such key or value"
     case .nameCollision: "the name is taken"

@@ -33,6 +33,42 @@ extension Hive {
     image.store(UInt32(parent.subkeyCount + 1), parent.body, KeyNode.Field.subkeyCount)
   }
 
+  struct NamedSubkey {
+    let name: UnicodeName
+    let key: CellIndex
+  }
+
+  /// The list of these subkeys, which are in order: one leaf, or an index root over equal ones. `none` for no subkeys.
+  mutating func makeSubkeyList(of subkeys: [NamedSubkey]) throws(HiveError) -> CellIndex {
+    guard !subkeys.isEmpty else { return .none }
+    var kind: SubkeyList.Kind = minorVersion >= 5 ? .hashLeaf : .fastLeaf
+    let isOne = subkeys.count <= kind.maximum
+    // As when a leaf is split: below a root, versions up to 1.4 have `li`.
+    if !isOne, kind == .fastLeaf { kind = .indexLeaf }
+    let leaves = isOne ? 1 : max(2, (subkeys.count + kind.maximum - 1) / kind.maximum)
+    guard leaves <= SubkeyList.Kind.indexRoot.maximum else { throw .limit(problem: "the key's subkeys") }
+    var entries: [ListEntry] = []
+    entries.reserveCapacity(leaves)
+    for leaf in 0..<leaves {
+      let range = leaf * subkeys.count / leaves..<(leaf + 1) * subkeys.count / leaves
+      let list = try makeList(
+        kind, subkeys[range].map { ListEntry(key: $0.key, hint: kind.hint(for: $0.name.units.span)) },
+        capacity: range.count)
+      entries.append(ListEntry(key: list, hint: 0))
+    }
+    return isOne ? entries[0].key : try makeList(.indexRoot, entries, capacity: leaves)
+  }
+
+  /// Frees the list of subkeys, to which the key still points.
+  mutating func freeSubkeyLists(of key: KeyNode) throws(HiveError) {
+    guard key.subkeyCount > 0 else { return }
+    let list = try image.subkeyList(at: key.subkeyList)
+    if list.kind == .indexRoot {
+      for ordinal in 0..<list.count { try free(image.entry(list, ordinal), "subkey list") }
+    }
+    try free(list.cell.index, "subkey list")
+  }
+
   /// Takes `key` out of the list of `parent` and lowers the count; damaged when it is not in there.
   mutating func remove(_ key: CellIndex, from parent: KeyNode) throws(HiveError) {
     guard let position = try place(of: key, in: parent) else {

@@ -2,7 +2,7 @@ package import Executive
 
 /// What stat(2) shows.
 package struct Attributes: Sendable {
-  package enum Kind: Sendable { case directory, file }
+  package enum Kind: Sendable { case directory, file, link }
 
   package var kind: Kind
   package var inode: UInt64

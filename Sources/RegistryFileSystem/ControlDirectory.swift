@@ -1,4 +1,4 @@
-internal import ConfigurationManager
+package import ConfigurationManager
 package import Executive
 internal import Synchronization
 
@@ -41,6 +41,11 @@ enum ControlFile: CaseIterable, Sendable {
 package protocol ControlHandler: AnyObject, Sendable {
   /// The answer to `why PATH`: `name` is the path as a registry name, that of a key or of a value behind its key's.
   func why(_ name: UnicodeName) -> String
+  /// The answer to a command that is not the file system's own; nil for one that nobody knows. `registryName` makes a registry name of a
+  /// path below the mount's root.
+  func execute(
+    _ verb: String, _ arguments: [String], by caller: Caller, registryName: (String) -> UnicodeName?
+  ) -> String?
   /// The content of `/%ctl/status`.
   func status() -> String
 }

@@ -10,7 +10,7 @@ package final class DirectoryStream: @unchecked Sendable {
   private(set) var entries: [Entry] = []
 
   package struct Entry: Sendable {
-    package var isDirectory: Bool
+    package var kind: Attributes.Kind
     package var inode: UInt64
     var start: Int
     var end: Int
@@ -27,10 +27,10 @@ package final class DirectoryStream: @unchecked Sendable {
   }
 
   /// Adds an entry whose name `encode` appends.
-  func append(inode: UInt64, isDirectory: Bool, _ encode: (inout [UInt8]) -> Void) {
+  func append(inode: UInt64, _ kind: Attributes.Kind, _ encode: (inout [UInt8]) -> Void) {
     let start = bytes.count
     encode(&bytes)
-    entries.append(Entry(isDirectory: isDirectory, inode: inode, start: start, end: bytes.count))
+    entries.append(Entry(kind: kind, inode: inode, start: start, end: bytes.count))
     // For the C side: names end with a NUL, which no encoded name holds.
     bytes.append(0)
   }

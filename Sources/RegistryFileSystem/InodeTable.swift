@@ -38,7 +38,7 @@ final class InodeTable: Sendable {
     self.registry = registry
     var slots = Array(repeating: Slot(), count: Int(Self.firstFree))
     slots[Int(Self.root)] = Slot(
-      node: Node(id: Self.root, generation: 0, kind: .key(registry.root)), lookups: 1, generation: 0)
+      node: Node(id: Self.root, generation: 0, kind: .key(registry.root, isLink: false)), lookups: 1, generation: 0)
     for file in ControlFile.allCases {
       slots[Int(file.nodeID)] = Slot(
         node: Node(id: file.nodeID, generation: 0, kind: .control(file)), lookups: 1, generation: 0)
@@ -59,13 +59,13 @@ final class InodeTable: Sendable {
   }
 
   /// The node of a key that the caller holds; the table takes over (or gives back) that hold. One look-up more.
-  func remember(_ key: KeyControlBlock) -> Node {
+  func remember(_ key: KeyControlBlock, isLink: Bool = false) -> Node {
     let (node, isKnown) = state.withLock { state -> (Node, Bool) in
       if let id = state.byKey[key.id], let node = state.slots[Int(id)].node {
         state.slots[Int(id)].lookups += 1
         return (node, true)
       }
-      let node = Self.add(&state) { Node(id: $0, generation: $1, kind: .key(key)) }
+      let node = Self.add(&state) { Node(id: $0, generation: $1, kind: .key(key, isLink: isLink)) }
       state.byKey[key.id] = node.id
       return (node, false)
     }
@@ -131,6 +131,34 @@ final class InodeTable: Sendable {
     }
   }
 
+  /// Whether a value of the hive whose root is `key` is open for writing, or not set yet.
+  func hasWriters(below key: KeyControlBlock) -> Bool {
+    state.withLock { state in
+      state.slots.contains { slot in
+        slot.node?.value?.withLock { ($0.writers > 0 || $0.pendingFile != nil) && $0.parent.isOfHive(key) } ?? false
+      }
+    }
+  }
+
+  /// The content of `key` and below was replaced: its values stand for nothing any more. Under the registry's lock.
+  func unbindAll(below key: KeyControlBlock) {
+    state.withLock { state in
+      for slot in state.slots {
+        guard let node = slot.node, let content = node.value else { continue }
+        let (parent, identity) = content.withLock { ($0.parent, $0.identity) }
+        guard parent === key || parent.isDeleted, identity != 0 else { continue }
+        for isRaw in [false, true] {
+          let place = ValueKey(identity: identity, isRaw: isRaw)
+          if state.byValue[place] == node.id { state.byValue[place] = nil }
+        }
+        content.withLock { state in
+          state.isDeleted = true
+          state.generation += 1
+        }
+      }
+    }
+  }
+
   /// A value was deleted or written over; its nodes, one per view, stand for nothing any more. Under the registry's lock.
   func unbind(_ identity: UInt64) -> [Node] {
     state.withLock { state in
@@ -156,7 +184,7 @@ final class InodeTable: Sendable {
       state.slots[Int(id)].lookups -= min(count, state.slots[Int(id)].lookups)
       guard state.slots[Int(id)].lookups == 0 else { return nil }
       switch node.kind {
-      case .key(let key): state.byKey[key.id] = nil
+      case .key(let key, _): state.byKey[key.id] = nil
       case .value(let isRaw):
         guard let content = node.value?.withLock({ ($0.identity, $0.pendingFile != nil) }) else { break }
         // Still to be set: its release comes later than the kernel's forget only in theory, but then it must be found.
@@ -172,7 +200,7 @@ final class InodeTable: Sendable {
     }
     guard let gone else { return }
     switch gone.kind {
-    case .key(let key): registry.close(key)
+    case .key(let key, _): registry.close(key)
     case .value: if let parent = gone.value?.withLock({ $0.parent }) { registry.close(parent) }
     case .control: break
     }

@@ -5,7 +5,8 @@ internal import Synchronization
 /// What the kernel knows by a number: a key's directory, a value's file, or a file of the control directory.
 final class Node: Sendable {
   enum Kind: Sendable {
-    case key(KeyControlBlock)
+    /// A link is not entered: it is read, and the kernel goes where it leads.
+    case key(KeyControlBlock, isLink: Bool)
     /// `isRaw`: the `%raw` view, its own file with the value's bytes.
     case value(isRaw: Bool)
     case control(ControlFile)

@@ -31,7 +31,7 @@ extension RegistryFileSystem {
         stale = try flush(file, by: caller)
       }
     }
-    if let modified, case .key(let key) = node.kind {
+    if let modified, case .key(let key, _) = node.kind {
       do { try registry.setLastWriteTime(of: key, to: modified, by: caller) } catch { throw Errno(error) }
       dropTimes(of: key, isKnown: true)
     } else if registry.isReadOnly, modified != nil {
@@ -43,7 +43,7 @@ extension RegistryFileSystem {
   func attributes(of node: Node, key information: KeyInformation? = nil) throws(Errno) -> Attributes {
     switch node.kind {
     case .control(let file): return attributes(of: file)
-    case .key(let key):
+    case .key(let key, let isLink):
       // Noted before they are read: a change in between drops them then.
       node.isTold.store(true, ordering: .sequentiallyConsistent)
       let now: KeyInformation
@@ -51,6 +51,12 @@ extension RegistryFileSystem {
         now = information
       } else {
         do { now = try registry.query(key) } catch { throw Errno(error) }
+      }
+      if isLink {
+        let target = (try? linkText(of: key)) ?? []
+        return Attributes(
+          kind: .link, inode: Self.inode(now.identity), permissions: 0o777, links: 1, size: target.count,
+          modified: now.lastWriteTime, isCacheable: true)
       }
       return Attributes(
         kind: .directory, inode: Self.inode(now.identity), permissions: presentation.directoryPermissions,
@@ -104,7 +110,10 @@ extension RegistryFileSystem {
   }
 
   /// Numbers below 16 are the control directory's.
-  static func inode(_ identity: UInt64) -> UInt64 { UInt64(identity) / 8 + 16 }
+  static func inode(_ identity: UInt64) -> UInt64 {
+    // The hive's number above everything else that makes numbers.
+    (identity >> 32) << 42 | (identity & 0xFFFF_FFFF) / 8 + 16
+  }
 
   // MARK: Exact invalidation
 

@@ -5,7 +5,7 @@ extension RegistryFileSystem {
   package func openDirectory(_ nodeID: UInt64, by caller: Caller) throws(Errno) -> DirectoryStream {
     guard let node = inodes.node(nodeID) else { throw .noEntry }
     if node.value != nil { throw .notDirectory }
-    guard case .key(let key) = node.kind, registry.callbacks.isWatched(.preOpenKeyEx, .postOpenKeyEx) else {
+    guard case .key(let key, _) = node.kind, registry.callbacks.isWatched(.preOpenKeyEx, .postOpenKeyEx) else {
       return DirectoryStream(nil)
     }
     do { return DirectoryStream(try registry.openKey(key, by: caller)) } catch { throw Errno(error) }
@@ -23,14 +23,14 @@ extension RegistryFileSystem {
     let key = try key(of: nodeID)
     do throws(NTStatus) {
       let own = Self.inode(try registry.query(key).identity)
-      stream.append(inode: own, isDirectory: true) { $0.append(0x2E) }
-      stream.append(inode: own, isDirectory: true) { $0.append(contentsOf: [0x2E, 0x2E]) }
+      stream.append(inode: own, .directory) { $0.append(0x2E) }
+      stream.append(inode: own, .directory) { $0.append(contentsOf: [0x2E, 0x2E]) }
       // How often each name came, upper-cased, so that twins and values hidden by keys get their suffix.
       var keys: [UnicodeName: Int] = [:]
-      _ = try registry.enumerateKeys(of: key, by: caller, through: stream.object) { name, identity in
+      _ = try registry.enumerateKeys(of: key, by: caller, through: stream.object) { name, identity, isLink in
         let ordinal = (keys[name.upcased] ?? 0) + 1
         keys[name.upcased] = ordinal
-        stream.append(inode: Self.inode(identity), isDirectory: true) {
+        stream.append(inode: Self.inode(identity), isLink ? .link : .directory) {
           NameCodec.encode(name, suffix: ordinal > 1 ? .twin(ordinal) : .none, into: &$0)
         }
       }
@@ -40,12 +40,12 @@ extension RegistryFileSystem {
         let ordinal = (values[upper] ?? 0) + 1
         values[upper] = ordinal
         let suffix: NameSuffix = ordinal > 1 ? .twin(ordinal) : keys[upper] != nil ? .value : .none
-        stream.append(inode: Self.inode(identity), isDirectory: false) {
+        stream.append(inode: Self.inode(identity), .file) {
           NameCodec.encode(name, suffix: suffix, into: &$0)
         }
       }
       for (name, id) in inodes.pendingValues(of: key) where values[name.upcased] == nil {
-        stream.append(inode: 1 << 40 + id, isDirectory: false) {
+        stream.append(inode: 1 << 40 + id, .file) {
           NameCodec.encode(name, suffix: keys[name.upcased] != nil ? .value : .none, into: &$0)
         }
       }
@@ -53,10 +53,10 @@ extension RegistryFileSystem {
   }
 
   private func fill(_ stream: DirectoryStream, of file: ControlFile) {
-    stream.append(inode: file.nodeID, isDirectory: true) { $0.append(0x2E) }
-    stream.append(inode: file.nodeID, isDirectory: true) { $0.append(contentsOf: [0x2E, 0x2E]) }
+    stream.append(inode: file.nodeID, .directory) { $0.append(0x2E) }
+    stream.append(inode: file.nodeID, .directory) { $0.append(contentsOf: [0x2E, 0x2E]) }
     for file in [ControlFile.command, .status] {
-      stream.append(inode: file.nodeID, isDirectory: false) { $0.append(contentsOf: file.name.utf8) }
+      stream.append(inode: file.nodeID, .file) { $0.append(contentsOf: file.name.utf8) }
     }
   }
 }

@@ -37,12 +37,12 @@ extension RegistryFileSystem {
       return ValueCodec.isLossless(value) ? nil : value.data
     case (.value, "user.reg.name"): return Self.utf8(try current(node).name)
     case (.value, "user.reg.lastwrite"): return Array("\(try current(node).time.rawValue)".utf8)
-    case (.key(let key), "user.reg.class"): return try registry.queryClass(of: key).map(Self.utf8)
-    case (.key(let key), "user.reg.name"): return Self.utf8(try registry.query(key).name)
-    case (.key(let key), "user.reg.lastwrite"): return Array("\(try registry.query(key).lastWriteTime.rawValue)".utf8)
-    case (.key(let key), "user.reg.flags"):
+    case (.key(let key, _), "user.reg.class"): return try registry.queryClass(of: key).map(Self.utf8)
+    case (.key(let key, _), "user.reg.name"): return Self.utf8(try registry.query(key).name)
+    case (.key(let key, _), "user.reg.lastwrite"): return Array("\(try registry.query(key).lastWriteTime.rawValue)".utf8)
+    case (.key(let key, _), "user.reg.flags"):
       return Array(("0x" + String(try registry.queryFlags(of: key), radix: 16)).utf8)
-    case (.key(let key), "system.ntfs_acl"): return try registry.querySecurity(of: key, by: caller)
+    case (.key(let key, _), "system.ntfs_acl"): return try registry.querySecurity(of: key, by: caller)
     default: return nil
     }
   }
@@ -56,7 +56,7 @@ extension RegistryFileSystem {
       case .value:
         names.append("user.reg.type")
         if !ValueCodec.isLossless(try current(node).value) { names.append("user.reg.data") }
-      case .key(let key): if try registry.queryClass(of: key) != nil { names.append("user.reg.class") }
+      case .key(let key, _): if try registry.queryClass(of: key) != nil { names.append("user.reg.class") }
       case .control: break
       }
     } catch { throw Errno(error) }

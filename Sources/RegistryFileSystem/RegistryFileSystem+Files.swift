@@ -142,7 +142,7 @@ extension RegistryFileSystem {
     _ file: OpenFile, _ bytes: UnsafeRawBufferPointer, offset: Int, by caller: Caller
   ) throws(Errno) {
     if let control = file.control {
-      try control.write(bytes) { execute($0) }
+      try control.write(bytes) { execute($0, by: caller) }
       return
     }
     guard file.isWritable, let value = file.node.value else { throw .badDescriptor }
@@ -320,16 +320,5 @@ extension RegistryFileSystem {
     }
     dropTimes(of: parent)
     return value.withLock { $0.readers > 0 } ? file.node.id : nil
-  }
-
-  // MARK: The control directory
-
-  private func execute(_ line: [UInt8]) -> String {
-    let why = Array("why ".utf8)
-    guard line.starts(with: why) else {
-      return "unknown command; known is: why PATH\n"
-    }
-    guard let name = registryName(ofPath: line.dropFirst(why.count)) else { return "that path is no registry name\n" }
-    return handler.why(name)
   }
 }

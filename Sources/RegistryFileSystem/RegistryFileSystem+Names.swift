@@ -16,7 +16,11 @@ extension RegistryFileSystem {
       try registry.createKey(named: wanted.name, in: key, by: caller) { child, information in
         found = Found(node: inodes.remember(child), name: wanted.name, information: information)
       }
-    } catch { throw Errno(error) }
+    } catch {
+      // A callback may turn the success into a failure afterwards.
+      if let found { inodes.forget(found.node.id, count: 1) }
+      throw Errno(error)
+    }
     guard let found else { throw .io }
     dropTimes(of: key, isKnown: true)
     return try entry(for: found, spelled: spelled)
@@ -29,7 +33,7 @@ extension RegistryFileSystem {
     try refuseControl(spelled, in: parent)
     let found = try find(spelled, in: key)
     defer { inodes.forget(found.node.id, count: 1) }
-    guard case .key(let child) = found.node.kind else { throw .notDirectory }
+    guard case .key(let child, _) = found.node.kind else { throw .notDirectory }
     guard inodes.pendingValues(of: child).isEmpty else { throw .notEmpty }
     do { try registry.deleteKey(child, by: caller) } catch { throw Errno(error) }
     dropTimes(of: key, isKnown: true)
@@ -43,6 +47,13 @@ extension RegistryFileSystem {
     try refuseControl(spelled, in: parent)
     let found = try find(spelled, in: key)
     defer { inodes.forget(found.node.id, count: 1) }
+    if case .key(let link, isLink: true) = found.node.kind {
+      // To the kernel a link is a file: this is its DeleteKey.
+      do { try registry.deleteKey(link, by: caller) } catch { throw Errno(error) }
+      dropTimes(of: key, isKnown: true)
+      if !isExact(spelled, found.name) { cache?.dropNames() }
+      return
+    }
     guard let value = found.node.value else { throw .isDirectory }
     let (isPending, ordinal) = value.withLock { ($0.pendingFile != nil, $0.ordinal) }
     if isPending {
@@ -87,15 +98,19 @@ extension RegistryFileSystem {
     if target?.node === found.node, spelled == newSpelled { return nil }
 
     var stale: UInt64?
-    if case .key(let child) = found.node.kind {
+    if case .key(let child, _) = found.node.kind {
       guard key === newKey else { throw .crossDevice }
       if let target, target.node !== found.node {
         guard case .key = target.node.kind else { throw .notDirectory }
         throw .exists
       }
       let wanted = try self.newName(newSpelled, isKey: true)
-      do { try registry.renameKey(child, to: wanted.name, by: caller) } catch { throw Errno(error) }
-      if !isExact(newSpelled, wanted.name) { cache?.dropNames() }
+      var isDone = false
+      do {
+        try registry.renameKey(child, to: wanted.name, by: caller) { _ in isDone = true }
+      } catch { throw Errno(error) }
+      // What a callback did itself the kernel does not know.
+      if !isDone || !isExact(newSpelled, wanted.name) { cache?.dropNames() }
     } else {
       stale = try renameValue(found, of: key, to: newSpelled, over: target, of: newKey, by: caller)
     }
@@ -117,7 +132,10 @@ extension RegistryFileSystem {
     if let target, target.node.value?.withLock({ $0.pendingFile != nil }) == true { abandon(target.node) }
     var value: RegistryValue
     do {
-      let (information, data, _) = try registry.queryValue(of: key, named: source.name)
+      // What is moved is read: who may not read it cannot read it under another name either.
+      let (information, data, _) = try registry.queryValue(of: key, named: source.name, by: caller) { () throws(NTStatus) in
+        try registry.queryValue(of: key, named: source.name)
+      }
       value = RegistryValue(type: information.type, data: data)
     } catch { throw Errno(error) }
     let type: ValueType? =
@@ -138,10 +156,12 @@ extension RegistryFileSystem {
     // A name that is there already keeps the spelling that the hive has.
     let newName = target.map { target in target.node === source.node ? wanted.name : target.name } ?? wanted.name
     var hasReaders = false
+    var isDone = false
     do {
       try registry.moveValue(
         of: key, named: source.name, to: newKey, named: newName, as: value, by: caller
       ) { old, new in
+        isDone = true
         if old != new {
           markDeleted(new)
           // Its other view stays behind: the name it was found by is gone.
@@ -164,7 +184,7 @@ extension RegistryFileSystem {
         inodes.bind(source.node, to: new)
       }
     } catch { throw Errno(error) }
-    if !isExact(newSpelled, newName) { cache?.dropNames() }
+    if !isDone || !isExact(newSpelled, newName) { cache?.dropNames() }
     return hasReaders ? source.node.id : nil
   }
 

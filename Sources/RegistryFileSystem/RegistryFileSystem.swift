@@ -81,7 +81,7 @@ package final class RegistryFileSystem: Sendable {
         switch object {
         case .key(let child, let information):
           return Found(
-            node: inodes.remember(child), name: information.name, information: information)
+            node: inodes.remember(child, isLink: information.isLink), name: information.name, information: information)
         case .value(let value):
           if case .type(let type) = wanted.suffix, value.type != type { return nil }
           let node = inodes.remember(value, ordinal: ordinal, of: key, isRaw: isRaw)
@@ -112,7 +112,7 @@ package final class RegistryFileSystem: Sendable {
       if bytes == spelled { match = EntryName(name: name, suffix: suffix) }
     }
     do throws(NTStatus) {
-      _ = try registry.enumerateKeys(of: key) { name, _ in consider(name, .none) }
+      _ = try registry.enumerateKeys(of: key) { name, _, _ in consider(name, .none) }
       _ = try registry.enumerateValues(of: key) { name, _ in consider(name, .value) }
     } catch { throw Errno(error) }
     guard let match else { throw .noEntry }
@@ -143,7 +143,7 @@ package final class RegistryFileSystem: Sendable {
 
   func key(of nodeID: UInt64) throws(Errno) -> KeyControlBlock {
     guard let node = inodes.node(nodeID) else { throw .noEntry }
-    guard case .key(let key) = node.kind else { throw .notDirectory }
+    guard case .key(let key, isLink: false) = node.kind else { throw .notDirectory }
     return key
   }
 
@@ -174,12 +174,12 @@ package final class RegistryFileSystem: Sendable {
 
   /// The registry name that a path below the mount's root stands for; nil when a component is no name.
   func registryName(ofPath path: some Sequence<UInt8>) -> UnicodeName? {
-    guard var name = try? registry.completeName(of: registry.root) else { return nil }
+    var components: [UnicodeName] = []
     for component in Array(path).split(separator: 0x2F) {
       guard let decoded = try? NameCodec.decode(component) else { return nil }
-      name = name.appending(decoded.name)
+      components.append(decoded.name)
     }
-    return name
+    return registry.completeName(ofPath: components)
   }
 
   /// Bytes of the node's hive, and those free in it.
@@ -195,7 +195,7 @@ package final class RegistryFileSystem: Sendable {
   /// A key of the hive that the node lies in.
   private func hiveKey(of nodeID: UInt64) -> KeyControlBlock {
     guard let node = inodes.node(nodeID) else { return registry.root }
-    if case .key(let key) = node.kind { return key }
+    if case .key(let key, _) = node.kind { return key }
     return node.value?.withLock { $0.parent } ?? registry.root
   }
 }

@@ -1,3 +1,4 @@
+internal import ConfigurationManager
 internal import Executive
 internal import Glibc
 internal import Notifications
@@ -35,6 +36,10 @@ final class MountHandler: ControlHandler {
   func why(_ name: UnicodeName) -> String {
     refusals.last(for: name).map { "\($0)\n" } ?? "\(Self.nothing)\(name)\n"
   }
+
+  func execute(
+    _ verb: String, _ arguments: [String], by caller: Caller, registryName: (String) -> UnicodeName?
+  ) -> String? { nil }
 
   func status() -> String {
     let rules = facts.policy.rules

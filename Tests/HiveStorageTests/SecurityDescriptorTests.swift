@@ -53,7 +53,8 @@ import Testing
   @Test(arguments: [
     (0, 2, "revision 2"), (3, 0, "self-relative"), (4, 19, "owner's SID at 19"), (4, 90, "owner's SID at 90"),
     (7, 0xFF, "owner's SID at"), (8, 44, "group's SID has revision"), (20, 0, "owner's SID has revision 0"),
-    (21, 16, "owner's SID has 16"), (21, 15, "owner's SID has 15"), (16, 63, "DACL at 63"), (36, 1, "DACL has revision 1"),
+    (21, 16, "owner's SID has 16"), (21, 15, "owner's SID has 15"), (16, 63, "DACL at 63"),
+    (36, 1, "DACL has revision 1"),
     (38, 7, "DACL has a size of 7"), (38, 32, "DACL has a size of 32"), (40, 2, "entry 1 of the DACL lies outside"),
     (46, 24, "entry 0 of the DACL has a size of 24"), (46, 3, "entry 0 of the DACL has a size of 3"),
     (46, 18, "entry 0 of the DACL has a size of 18"), (46, 12, "entry 0 of the DACL's SID at 52"),

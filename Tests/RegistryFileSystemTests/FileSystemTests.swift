@@ -67,6 +67,9 @@ private final class Fixture: RegistryCallback, KernelCache, ControlHandler {
   func dropAttributes(of nodeID: UInt64) { _ = attributesDropped.withLock { $0.insert(nodeID) } }
   func why(_ name: UnicodeName) -> String { "why \(name)\n" }
   func status() -> String { "{}\n" }
+  func execute(
+    _ verb: String, _ arguments: [String], by caller: Caller, registryName: (String) -> UnicodeName?
+  ) -> String? { nil }
 
   // What the kernel sends for the usual calls.
 

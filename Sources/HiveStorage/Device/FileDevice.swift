@@ -1,17 +1,21 @@
 internal import Glibc
+internal import Synchronization
 
 /// A regular file as a device.
 package final class FileDevice: HiveDevice {
   package let name: String
   private let descriptor: Int32
+  /// The file as we left it or first read it.
+  private let known = Mutex<FileState?>(nil)
 
-  /// How a file is opened.
+  /// How a file is opened. A file that is made is its owner's alone (0600), whatever the umask or a hive beside it says:
+  /// a hive may hold secrets that its keys' descriptors guard.
   package enum Mode: Sendable {
     case reading
     case writing
-    /// Makes the file when there is none, with the permissions of the file at `like`.
-    case creating(like: FileDevice)
-    /// Makes the file, readable and writable as the umask has it; throws when there is one.
+    /// Makes the file when there is none.
+    case creating
+    /// Makes the file; throws when there is one.
     case new
   }
 
@@ -20,18 +24,13 @@ package final class FileDevice: HiveDevice {
     name = path
     // O_NONBLOCK: a FIFO must be refused, not waited for. It means nothing to regular files.
     var flags = O_CLOEXEC | O_NONBLOCK
-    var permissions: mode_t = 0o600
     switch mode {
     case .reading: flags |= O_RDONLY
     case .writing: flags |= O_RDWR
-    case .creating(let like):
-      flags |= O_RDWR | O_CREAT | O_NOFOLLOW
-      permissions = try like.status().st_mode & 0o777
-    case .new:
-      flags |= O_RDWR | O_CREAT | O_EXCL
-      permissions = 0o666
+    case .creating: flags |= O_RDWR | O_CREAT | O_NOFOLLOW
+    case .new: flags |= O_RDWR | O_CREAT | O_EXCL
     }
-    descriptor = Glibc.open(path, flags, permissions)
+    descriptor = Glibc.open(path, flags, 0o600)
     guard descriptor >= 0 else { throw .device(operation: "open", name: path, errno: errno) }
     guard try status().st_mode & S_IFMT == S_IFREG else { throw .notAHive(problem: "\(path) is not a regular file") }
   }
@@ -136,5 +135,30 @@ package final class FileDevice: HiveDevice {
     while fdatasync(descriptor) != 0 {
       guard errno == EINTR else { throw failure("sync") }
     }
+  }
+
+  // MARK: Changes from outside
+
+  package func rememberState() {
+    let state = try? state()
+    known.withLock { $0 = state }
+  }
+
+  package func outsideChange() throws(HiveError) -> OutsideChange? {
+    guard let old = known.withLock({ $0 }) else { return nil }
+    var there = stat()
+    guard stat(name, &there) == 0 else {
+      guard errno == ENOENT || errno == ENOTDIR else { throw failure("stat") }
+      return .removed
+    }
+    guard UInt64(there.st_dev) == old.device, UInt64(there.st_ino) == old.inode else { return .replaced }
+    return old.change(to: try state())
+  }
+
+  private func state() throws(HiveError) -> FileState {
+    let status = try status()
+    var sector = [UInt8](repeating: 0, count: min(BaseBlock.sectorSize, Int(status.st_size)))
+    try read(at: 0, into: &sector)
+    return FileState(status, sector: sector)
   }
 }

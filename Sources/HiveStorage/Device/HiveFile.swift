@@ -43,8 +43,7 @@ package struct HiveFile: Sendable {
     }
     let suffix = sector[BaseBlock.Field.minor] <= 3 && found[".log1"] == nil && found[".log"] != nil ? ".log" : ".log1"
     let ours = found.removeValue(forKey: suffix)
-    log = try FileDevice(
-      path: directory + "/" + (ours ?? base + suffix.uppercased()), mode: .creating(like: device))
+    log = try FileDevice(path: directory + "/" + (ours ?? base + suffix.uppercased()), mode: .creating)
     if ours == nil { try Self.sync(directory: directory) }
     var logs: [FileDevice] = []
     for name in found.values.sorted() { logs.append(try FileDevice(path: directory + "/" + name, mode: .writing)) }

@@ -5,10 +5,24 @@ extension Hive {
   /// number; the pages, made durable; the second sequence number.
   ///
   /// On an error the changes stay uncommitted and the next `commit` tries again; the device holds the old hive, or one
-  /// that its log makes the new hive.
+  /// that its log makes the new hive. `changedOutside`, when somebody else has changed the file, comes before anything
+  /// is written.
   package mutating func commit(time: FileTime = .now()) throws(HiveError) {
     guard access == .readWrite else { throw .readOnly }
     guard hasUncommittedChanges else { return }
+    try refuseOutsideChange()
+    do throws(HiveError) {
+      try write(time: time)
+    } catch {
+      // Whatever was written of it, was written by us.
+      device.rememberState()
+      throw error
+    }
+    // After the last sync: file systems that keep the time of writing for later have told it by now.
+    device.rememberState()
+  }
+
+  private mutating func write(time: FileTime) throws(HiveError) {
     try finishInterruptedCommit()
     try emptyStaleLogs()
     // A log older than its hive is not replayed: a clock that was set back must not make it so.
@@ -40,6 +54,37 @@ extension Hive {
     isPrimaryUnfinished = false
     baseSector = sector
     image.clearDirty()
+  }
+
+  private func refuseOutsideChange() throws(HiveError) {
+    guard let change = try device.outsideChange() else { return }
+    // A new owner or another link is no reason to refuse; a time of writing that was set back is. The pages that we have
+    // not changed tell, unless a commit of ours stopped half way in them.
+    if change == .attributes {
+      let isOurs = try isPrimaryUnfinished ? true : cleanPagesAreAsWritten()
+      if isOurs { return device.rememberState() }
+    }
+    throw .changedOutside(name: device.name, change: change)
+  }
+
+  /// Compares the file with every page in memory that has no uncommitted change.
+  private func cleanPagesAreAsWritten() throws(HiveError) -> Bool {
+    let pages = Int(baseSector[BaseBlock.Field.binsSize]) / HiveImage.pageSize
+    var page = 0
+    while page < pages {
+      guard !image.dirty.contains(page) else {
+        page += 1
+        continue
+      }
+      var next = page + 1
+      while next < pages, next - page < 256, !image.dirty.contains(next) { next += 1 }
+      let start = BaseBlock.size + page * HiveImage.pageSize
+      var bytes = [UInt8](repeating: 0, count: (next - page) * HiveImage.pageSize)
+      try device.read(at: start, into: &bytes)
+      guard image.buffer(at: start, count: bytes.count).elementsEqual(bytes) else { return false }
+      page = next
+    }
+    return true
   }
 
   /// After a commit that failed half way only the log is whole: the primary file is finished from it before the log is
