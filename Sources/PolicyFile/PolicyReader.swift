@@ -21,8 +21,8 @@ struct PolicyParts {
   var mode = RuleMode.enforce
   var subtree = SubtreeMode.strict
   var reportsFailures = false
-  var sync = SyncSettings()
-  var queue = QueueSettings()
+  var sync = SyncPolicy()
+  var queue = QueuePolicy()
   var hardened: [HardenedKey] = []
   /// nil: the driver's own.
   var queryDenied: [QueryDeniedValue]?
@@ -35,9 +35,9 @@ struct PolicyParts {
 
   func ruleSet(version: UInt64) -> RuleSet {
     RuleSet(
-      version: version, mode: mode, subtree: subtree, hardened: hardened, monitored: monitored.map(\.rule),
+      mode: mode, subtree: subtree, hardened: hardened, monitored: monitored.map(\.rule),
       processes: processes, exclusions: exclusions, queryDenied: queryDenied ?? QueryDeniedValue.standard,
-      reportsFailures: reportsFailures, sync: sync, queue: queue)
+      reportsFailures: reportsFailures, sync: sync, queue: queue, version: version)
   }
 }
 
@@ -110,10 +110,10 @@ struct PolicyReader {
     parts.reportsFailures = document["report_failures"].flatMap { truth($0) } ?? false
     let ofSync = ["timeout_ms", "timeouts_until_pass_through", "retry_after_ms", "on_timeout"]
     if let node = document["sync"], let entry = mapping(node, "'sync'", known: ofSync) {
-      set(&parts.sync.timeoutMilliseconds, entry["timeout_ms"], 1, 600_000)
+      set(&parts.sync.timeoutMilliseconds, entry["timeout_ms"], 1, 60_000)
       set(&parts.sync.timeoutsUntilPassThrough, entry["timeouts_until_pass_through"], 1, 1000)
-      set(&parts.sync.retryAfterMilliseconds, entry["retry_after_ms"], 1, 86_400_000)
-      parts.sync.onTimeout = entry["on_timeout"].flatMap { choice($0, SyncSettings.Silence.self) } ?? .allow
+      set(&parts.sync.retryAfterMilliseconds, entry["retry_after_ms"], 1, 3_600_000)
+      parts.sync.onTimeout = entry["on_timeout"].flatMap { choice($0, SyncPolicy.Silence.self) } ?? .allow
     }
     if let node = document["queue"], let entry = mapping(node, "'queue'", known: ["size", "starvation_limit"]) {
       set(&parts.queue.size, entry["size"], 1, 1 << 20)

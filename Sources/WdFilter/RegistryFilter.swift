@@ -25,7 +25,7 @@ package final class RegistryFilter: RegistryCallback {
   }
 
   /// The rules in force.
-  package var ruleSet: RuleSet { rules.withLock { $0 } }
+  package var rulesInForce: RuleSet { rules.withLock { $0 } }
 
   /// Puts other rules in force, whole: an operation is judged by the old ones or by the new ones (MpRegUpdateData).
   package func replaceRules(_ newRules: RuleSet) { rules.withLock { $0 = newRules } }

@@ -127,14 +127,14 @@ package struct MonitoredRule: Hashable, Sendable {
 
 /// All rules of one policy, compiled; never changed, only replaced whole (MpRegUpdateData).
 package final class RuleSet: Sendable {
-  /// Raised by who loads rules; every event and refusal names the version that judged.
+  /// 1 at mount, one up with each update; in every event.
   package let version: UInt64
   package let mode: RuleMode
   package let subtree: SubtreeMode
   /// Watched operations that fail are reported too, with their status (report_failures).
   package let reportsFailures: Bool
-  package let sync: SyncSettings
-  package let queue: QueueSettings
+  package let sync: SyncPolicy
+  package let queue: QueuePolicy
   /// The policy's entries first, then the product's, so that a refusal names a line of the policy where there is one.
   package let hardened: [HardenedKey]
   package let monitored: [MonitoredRule]
@@ -149,10 +149,10 @@ package final class RuleSet: Sendable {
   package let monitoredBits: RuleBits
 
   package init(
-    version: UInt64 = 1, mode: RuleMode = .enforce, subtree: SubtreeMode = .strict, hardened: [HardenedKey] = [],
+    mode: RuleMode = .enforce, subtree: SubtreeMode = .strict, hardened: [HardenedKey] = [],
     monitored: [MonitoredRule] = [], processes: [ProcessRule] = [], exclusions: [ExcludedExecutable] = [],
     queryDenied: [QueryDeniedValue] = QueryDeniedValue.standard, reportsFailures: Bool = false,
-    sync: SyncSettings = SyncSettings(), queue: QueueSettings = QueueSettings()
+    sync: SyncPolicy = SyncPolicy(), queue: QueuePolicy = QueuePolicy(), version: UInt64 = 1
   ) {
     self.version = version
     self.reportsFailures = reportsFailures

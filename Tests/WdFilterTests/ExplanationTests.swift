@@ -9,7 +9,6 @@ import WdFilter
 struct ExplanationTests {
   private func rules(_ processes: [ProcessRule] = []) throws -> RuleSet {
     RuleSet(
-      version: 9,
       monitored: [
         try rule(
           "acme", #"HKLM\SOFTWARE\Acme"#, [.createKeyOperation, .createDenied],
@@ -17,7 +16,7 @@ struct ExplanationTests {
             ValueRule(name: "Start", rules: .setValueDenied), ValueRule(name: nil, rules: .setValueKeyOperation),
           ]),
         try rule("audited", #"HKLM\SOFTWARE\*"#, .setValueDenied, mode: .audit),
-      ], processes: processes)
+      ], processes: processes, version: 9)
   }
 
   private func subjects(_ explanation: Explanation) -> [Explanation.Step.Subject] { explanation.steps.map(\.subject) }

@@ -147,7 +147,7 @@ struct PolicyFileTests {
     ("version: 1\nversion: 1", "1:1"), ("version: 1\n---\nversion: 1", "2:1"), ("a: [\n", "2:1"),
     ("version: 1\nquery_denied: [{value: x}]", "2:16"), ("version: 1\nquery_denied: [{value: x, to: []}]", "2:31"),
     ("version: 1\nreport_failures: yes", "2:18"), ("version: 1\nsync: {timeout_ms: 0}", "2:20"),
-    ("version: 1\nsync: {timeout_ms: 600001}", "2:20"), ("version: 1\nsync: {on_timeout: maybe}", "2:20"),
+    ("version: 1\nsync: {timeout_ms: 60001}", "2:20"), ("version: 1\nsync: {on_timeout: maybe}", "2:20"),
     ("version: 1\nqueue: {size: 0}", "2:15"), ("version: 1\nqueue: {length: 5}", "2:9"),
     ("version: 1\ninclude: x", "2:10"), ("version: 1\ninclude: ['']", "2:11"),
     ("version: 1\ninclude: [x]", "2:11"),

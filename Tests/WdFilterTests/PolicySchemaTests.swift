@@ -109,7 +109,7 @@ struct PolicySchemaTests {
     "version: 1\nmonitored: [{id: a, key: HKLM, rules: 1, mode: on}]",
     "version: 1\nmonitored: [{id: a, key: HKLM, values: [{name: x}]}]",
     "version: 1\nexclusions: [sh]", "version: 1\nsync: {timeout_ms: 0}", "version: 1\nsync: {timeout: 1}",
-    "version: 1\nsync: {timeouts_until_pass_through: 1001}", "version: 1\nsync: {retry_after_ms: 86400001}",
+    "version: 1\nsync: {timeouts_until_pass_through: 1001}", "version: 1\nsync: {retry_after_ms: 3600001}",
     "version: 1\nsync: {on_timeout: wait}", "version: 1\nqueue: {size: 1048577}",
     "version: 1\nqueue: {starvation_limit: 65536}", "version: 1\ninclude: site.yaml",
   ]

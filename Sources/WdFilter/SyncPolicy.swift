@@ -1,5 +1,5 @@
 /// How long a synchronous notification may hold its operation up (wdfilter.md 5).
-package struct SyncSettings: Hashable, Sendable {
+package struct SyncPolicy: Hashable, Sendable {
   /// What silence means.
   package enum Silence: String, Sendable, CaseIterable { case allow, deny }
 
@@ -13,7 +13,7 @@ package struct SyncSettings: Hashable, Sendable {
 }
 
 /// The bounds of the notification queue (wdfilter.md 5).
-package struct QueueSettings: Hashable, Sendable {
+package struct QueuePolicy: Hashable, Sendable {
   /// Events; a full queue drops its oldest.
   package var size: UInt32 = 16384
   /// High ones in a row after which a normal one gets its turn.
