@@ -74,7 +74,7 @@ extension RuleSet {
       decision = judge(operation, trace) { process }
     }
     trace.note(.mode, "policy \(mode.rawValue), subtree \(subtree.rawValue), version \(version)")
-    trace.note(.verdict, Self.words(decision))
+    trace.note(.verdict, decision.summary)
     return Explanation(steps: trace.steps, decision: decision)
   }
 
@@ -348,12 +348,15 @@ extension RuleSet {
     return text + ": asks for \(words(row.flag))" + (row.isBeyondDriver ? ", beyond the driver" : "")
   }
 
-  static func words(_ decision: Decision) -> String {
-    let allowed = decision.isAudited ? "allow (audited: would be refused)" : "allow"
-    let verdict = decision.verdict == .deny ? "deny" : allowed
-    let because = decision.isExempt ? "exempt from \(decision.reason.rawValue)" : decision.reason.rawValue
-    let rule = decision.ruleIDs.first.map { ", rule '\($0)'" } ?? ""
-    return verdict + ": " + because + rule + (decision.source.map { " (\($0))" } ?? "")
+}
+
+extension Decision {
+  /// `deny: denied, rule 'defender-policy' (policy.yaml:12)`.
+  package var summary: String {
+    let allowed = isAudited ? "allow (audited: would be refused)" : "allow"
+    let because = isExempt ? "exempt from \(reason.rawValue)" : reason.rawValue
+    let rule = ruleIDs.first.map { ", rule '\($0)'" } ?? ""
+    return (verdict == .deny ? "deny" : allowed) + ": " + because + rule + (source.map { " (\($0))" } ?? "")
   }
 }
 

@@ -46,12 +46,15 @@ struct HiveMount {
 
     let refusals = RefusalLog()
     let callbacks = CallbackStack()
+    let processes = ProcessTable()
+    var rules: @Sendable () -> RuleSet = { policy.rules }
     if !options.isReadOnly {
       let filter = RegistryFilter(
-        rules: policy.rules, processes: ProcessTable(), notify: { queue.enqueue($0) }, refusals: refusals)
+        rules: policy.rules, processes: processes, notify: { queue.enqueue($0) }, refusals: refusals)
       guard let altitude = Altitude(RegistryFilter.altitude),
         (try? callbacks.register(filter, altitude: altitude, interests: filter.interests)) != nil
       else { throw MountFailure("the filter's altitude is taken", status: MountFailure.systemStatus) }
+      rules = { filter.rulesInForce }
     }
     let registry = Registry(
       hive: opened, completeName: completeName, callbacks: callbacks, isReadOnly: options.isReadOnly)
@@ -66,7 +69,7 @@ struct HiveMount {
       facts: MountFacts(
         hive: hive, mountPoint: mountPoint, location: completeName, policy: policy,
         policyName: options.policy ?? DefaultPolicy.fileName, isReadOnly: options.isReadOnly),
-      refusals: refusals, queue: queue, sink: sink)
+      refusals: refusals, queue: queue, sink: sink, processes: processes, rules: rules)
     let fileSystem = RegistryFileSystem(
       registry: registry, presentation: presentation, largestText: largestText, handler: handler)
 

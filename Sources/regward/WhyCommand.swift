@@ -25,20 +25,7 @@ struct WhyCommand: ParsableCommand {
   }
 
   private func ask() throws(MountFailure) -> String {
-    let absolute = FilePath.resolveExisting(path)
-    guard let mountPoint = MountTable.mount(of: absolute, among: MountTable.read()) else {
-      throw MountFailure("\(path) lies on no regward mount", status: MountFailure.systemStatus)
-    }
-    let relative = absolute.dropFirst(mountPoint.count).drop { $0 == "/" }
-    guard !relative.utf8.contains(0x0A) else {
-      throw MountFailure("a path with a line feed cannot be asked about", status: MountFailure.systemStatus)
-    }
-    let descriptor = open(mountPoint + "/%ctl/cmd", O_RDWR | O_CLOEXEC)
-    guard descriptor >= 0 else { throw .system("cannot ask \(mountPoint)", errno) }
-    defer { close(descriptor) }
-    guard Console.write(Array("why \(relative)\n".utf8), to: descriptor), let answer = FileText.read(descriptor) else {
-      throw .system("cannot ask \(mountPoint)", errno)
-    }
-    return String(decoding: answer, as: UTF8.self)
+    let place = try MountQuestion.place(of: path)
+    return try MountQuestion.ask(place.mountPoint, ["why", place.rest])
   }
 }
