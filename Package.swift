@@ -32,6 +32,7 @@ let package = Package(
       swiftSettings: settings),
     .target(
       name: "PolicyFile", dependencies: ["WdFilter", .product(name: "Yams", package: "Yams")],
+      resources: [.embedInCode("policy.schema.json")],
       swiftSettings: settings),
     .target(
       name: "RegistryFileSystem", dependencies: ["Executive", "ConfigurationManager"],
@@ -68,7 +69,7 @@ let package = Package(
       name: "WdFilterTests",
       dependencies: [
         "Executive", "ConfigurationManager", "ProcessTable", "Notifications", "WdFilter",
-        "PolicyFile",
+        "PolicyFile", .product(name: "Yams", package: "Yams"),
       ],
       swiftSettings: settings),
     .testTarget(
@@ -76,7 +77,13 @@ let package = Package(
       dependencies: ["Executive", "HiveStorage", "ConfigurationManager", "RegistryFileSystem"],
       swiftSettings: settings),
     .testTarget(name: "FUSEServerTests", dependencies: ["FUSEServer"], swiftSettings: settings),
-    .testTarget(name: "regwardTests", dependencies: ["Executive", "regward"], swiftSettings: settings),
+    .testTarget(
+      name: "regwardTests",
+      dependencies: [
+        "Executive", "HiveStorage", "ConfigurationManager", "ProcessTable", "Notifications", "WdFilter", "PolicyFile",
+        "HiveSamples", "regward",
+      ],
+      swiftSettings: settings),
     .testTarget(
       name: "HiveSamplesTests", dependencies: ["Executive", "HiveStorage", "HiveSamples"],
       swiftSettings: settings),

@@ -10,21 +10,31 @@ package struct PolicyFile: Sendable {
   /// The policies that people write are some kilobytes.
   private static let maximumSize = 16 << 20
 
-  /// Reads a file that nobody but root and the current user can have changed: the file and its folder belong to one of
-  /// them and are writable by nobody else.
-  package static func load(path: String) throws(PolicyError) -> PolicyFile {
-    try parse(text: contents(of: path), fileName: path)
+  /// Reads a file that nobody but root and the current user can have changed, and all that it includes: every file and its
+  /// folder belong to one of them and are writable by nobody else. `version` becomes that of the rules.
+  package static func load(path: String, version: UInt64 = 1) throws(PolicyError) -> PolicyFile {
+    var loader = PolicyLoader()
+    let document = try contents(of: path)
+    loader.read(document.text, fileName: path, realPath: document.realPath)
+    return try loader.finish(version: version)
   }
 
-  /// Reads a text; `fileName` is what problems and refusals call it.
-  package static func parse(text: String, fileName: String) throws(PolicyError) -> PolicyFile {
-    var reader = PolicyReader(fileName: fileName)
-    let rules = reader.read(text)
-    guard let rules else { throw PolicyError(problems: reader.problems) }
-    return PolicyFile(rules: rules, warnings: reader.problems)
+  /// Reads a text; `fileName` is what problems and refusals call it. It can include nothing.
+  package static func parse(
+    text: String, fileName: String, version: UInt64 = 1
+  ) throws(PolicyError) -> PolicyFile {
+    var loader = PolicyLoader()
+    loader.read(text, fileName: fileName, realPath: nil)
+    return try loader.finish(version: version)
   }
 
-  private static func contents(of path: String) throws(PolicyError) -> String {
+  init(rules: RuleSet, warnings: [PolicyProblem]) {
+    self.rules = rules
+    self.warnings = warnings
+  }
+
+  /// The text of a file that only we and root can have changed, and where it really lies.
+  static func contents(of path: String) throws(PolicyError) -> (text: String, realPath: String) {
     func failure(_ message: String) -> PolicyError {
       PolicyError(problems: [PolicyProblem(severity: .error, file: path, line: 0, column: 0, message: message)])
     }
@@ -62,6 +72,14 @@ package struct PolicyFile: Sendable {
           + "it must belong to root or to you and be writable by nobody else: \(ofFile.remedy(real))")
     }
 
+    return (try text(of: file, path), real)
+  }
+
+  /// Everything that an open file holds.
+  static func text(of file: Int32, _ path: String) throws(PolicyError) -> String {
+    func failure(_ message: String) -> PolicyError {
+      PolicyError(problems: [PolicyProblem(severity: .error, file: path, line: 0, column: 0, message: message)])
+    }
     var bytes: [UInt8] = []
     var chunk = [UInt8](repeating: 0, count: 65536)
     while true {
@@ -69,7 +87,7 @@ package struct PolicyFile: Sendable {
       if count == 0 { break }
       if count < 0 {
         if errno == EINTR { continue }
-        throw failure("read it", errno)
+        throw failure("cannot read it: \(String(cString: strerror(errno)))")
       }
       bytes.append(contentsOf: chunk.prefix(count))
       guard bytes.count <= maximumSize else { throw failure("a policy of more than 16 MiB is not read") }

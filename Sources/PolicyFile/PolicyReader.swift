@@ -1,14 +1,54 @@
 internal import WdFilter
 internal import Yams
 
+/// Where something stands in a policy.
+struct PolicyPlace: Hashable {
+  let file: String
+  var line: Int
+  var column: Int
+}
+
+/// A monitored key and the places of what it is made of, for the review.
+struct MonitoredEntry {
+  let rule: MonitoredRule
+  let place: PolicyPlace
+  let values: [PolicyPlace]
+  let hash: PolicyPlace?
+}
+
+/// What the documents of one policy say together, the including ones first.
+struct PolicyParts {
+  var mode = RuleMode.enforce
+  var subtree = SubtreeMode.strict
+  var reportsFailures = false
+  var sync = SyncPolicy()
+  var queue = QueuePolicy()
+  var hardened: [HardenedKey] = []
+  /// nil: the driver's own.
+  var queryDenied: [QueryDeniedValue]?
+  var processes: [ProcessRule] = []
+  var monitored: [MonitoredEntry] = []
+  var exclusions: [ExcludedExecutable] = []
+  /// Where an id was given first.
+  var processIDs: [String: RuleSource] = [:]
+  var monitoredIDs: [String: RuleSource] = [:]
+
+  func ruleSet(version: UInt64) -> RuleSet {
+    RuleSet(
+      mode: mode, subtree: subtree, hardened: hardened, monitored: monitored.map(\.rule),
+      processes: processes, exclusions: exclusions, queryDenied: queryDenied ?? QueryDeniedValue.standard,
+      reportsFailures: reportsFailures, sync: sync, queue: queue, version: version)
+  }
+}
+
 /// Walks one document's nodes, collects every problem, and builds rules of what is right.
 struct PolicyReader {
-  private let fileName: String
+  let fileName: String
   private(set) var problems: [PolicyProblem] = []
 
   init(fileName: String) { self.fileName = fileName }
 
-  private struct Place {
+  struct Place {
     var line: Int
     var column: Int
     init(_ mark: Mark?) {
@@ -19,41 +59,76 @@ struct PolicyReader {
 
   // MARK: Document
 
-  private static let known = [
-    "version", "mode", "subtree", "hardened", "query_denied", "processes", "monitored", "exclusions",
+  static let known = [
+    "version", "mode", "subtree", "report_failures", "include", "hardened", "query_denied", "processes", "monitored",
+    "exclusions", "sync", "queue",
   ]
+  /// What one policy has once, in the file that includes the others.
+  private static let once = ["mode", "subtree", "report_failures", "sync", "queue"]
   private static let flagNames = ProcessFlags.named.map { ($0.name, $0.bit.rawValue) }
-  private static let later = ["include", "doc_open", "sync", "queue", "sigma"]
+  private static let later = ["doc_open", "sigma"]
 
-  /// The rules of `text`; nil when there are errors in `problems`.
-  mutating func read(_ text: String) -> RuleSet? {
-    guard let root = compose(text) else { return nil }
-    guard let document = mapping(root, "the policy", known: Self.known, later: Self.later) else { return nil }
+  /// Adds what `text` says to `parts` and gives the files that it includes; there are `problems` if it is not right.
+  mutating func read(_ text: String, isIncluded: Bool, into parts: inout PolicyParts) -> [(path: String, Place)] {
+    guard let root = compose(text, "the policy is empty: at least 'version: 1' is needed"),
+      let document = mapping(root, "the policy", known: Self.known, later: Self.later)
+    else { return [] }
     if let version = document["version"] {
       if number(version, maximum: UInt32.max) != 1 { error(version, "version 1 is the only one there is") }
     } else {
       error(root, "'version: 1' is missing")
     }
-    let mode = document["mode"].flatMap { choice($0, RuleMode.self) } ?? .enforce
-    let subtree = document["subtree"].flatMap { choice($0, SubtreeMode.self) } ?? .strict
-    let hardened = list(document["hardened"]) { $0.hardenedKey($1) }
-    let processes = list(document["processes"]) { $0.processRule($1) }
-    let monitored = list(document["monitored"]) { $0.monitoredRule($1) }
-    let exclusions = list(document["exclusions"]) { $0.exclusion($1) }
-    queryDenied(document["query_denied"])
-    refuseDuplicates(document["processes"])
-    refuseDuplicates(document["monitored"])
-    problems.sort { ($0.line, $0.column) < ($1.line, $1.column) }
-    guard !problems.contains(where: { $0.severity == .error }) else { return nil }
-    return RuleSet(
-      mode: mode, subtree: subtree, hardened: hardened, monitored: monitored, processes: processes,
-      exclusions: exclusions)
+    if isIncluded {
+      for name in Self.once {
+        if let node = document[name] { error(node, "'\(name)' belongs into the policy that includes this file") }
+      }
+    } else {
+      settings(document, into: &parts)
+    }
+    parts.hardened += list(document["hardened"]) { $0.hardenedKey($1) }
+    if let node = document["query_denied"] {
+      parts.queryDenied = (parts.queryDenied ?? []) + list(node) { $0.queryDenied($1) }
+    }
+    parts.processes += list(document["processes"]) { $0.processRule($1) }
+    parts.monitored += list(document["monitored"]) { $0.monitoredRule($1) }
+    parts.exclusions += list(document["exclusions"]) { $0.exclusion($1) }
+    refuseDuplicates(document["processes"], &parts.processIDs)
+    refuseDuplicates(document["monitored"], &parts.monitoredIDs)
+    return list(document["include"]) { reader, node in
+      guard let path = reader.text(node) else { return nil }
+      guard !path.isEmpty else {
+        reader.error(node, "the path of a policy expected")
+        return nil
+      }
+      return (path, reader.place(node))
+    }
   }
 
-  private mutating func compose(_ text: String) -> Node? {
+  private mutating func settings(_ document: [String: Node], into parts: inout PolicyParts) {
+    parts.mode = document["mode"].flatMap { choice($0, RuleMode.self) } ?? .enforce
+    parts.subtree = document["subtree"].flatMap { choice($0, SubtreeMode.self) } ?? .strict
+    parts.reportsFailures = document["report_failures"].flatMap { truth($0) } ?? false
+    let ofSync = ["timeout_ms", "timeouts_until_pass_through", "retry_after_ms", "on_timeout"]
+    if let node = document["sync"], let entry = mapping(node, "'sync'", known: ofSync) {
+      set(&parts.sync.timeoutMilliseconds, entry["timeout_ms"], 1, 60_000)
+      set(&parts.sync.timeoutsUntilPassThrough, entry["timeouts_until_pass_through"], 1, 1000)
+      set(&parts.sync.retryAfterMilliseconds, entry["retry_after_ms"], 1, 3_600_000)
+      parts.sync.onTimeout = entry["on_timeout"].flatMap { choice($0, SyncPolicy.Silence.self) } ?? .allow
+    }
+    if let node = document["queue"], let entry = mapping(node, "'queue'", known: ["size", "starvation_limit"]) {
+      set(&parts.queue.size, entry["size"], 1, 1 << 20)
+      set(&parts.queue.starvationLimit, entry["starvation_limit"], 1, 65535)
+    }
+  }
+
+  private mutating func set(_ setting: inout UInt32, _ node: Node?, _ minimum: UInt32, _ maximum: UInt32) {
+    if let node, let given = number(node, minimum: minimum, maximum: maximum) { setting = given }
+  }
+
+  mutating func compose(_ text: String, _ whenEmpty: String) -> Node? {
     do {
       guard let root = try Yams.compose(yaml: text) else {
-        error(Place(nil), "the policy is empty: at least 'version: 1' is needed")
+        error(Place(nil), whenEmpty)
         return nil
       }
       return root
@@ -112,7 +187,7 @@ struct PolicyReader {
     return HardenedKey(pattern: pattern, match: match, source: source(node))
   }
 
-  private mutating func monitoredRule(_ node: Node) -> MonitoredRule? {
+  private mutating func monitoredRule(_ node: Node) -> MonitoredEntry? {
     let known = ["id", "key", "mode", "rules", "hash", "values"]
     guard let entry = mapping(node, "a monitored key", known: known) else { return nil }
     let id = identifier(entry["id"], of: node, "a monitored key")
@@ -130,8 +205,11 @@ struct PolicyReader {
       return nil
     }
     guard let pattern = keyPattern(key), let id else { return nil }
-    return MonitoredRule(
+    let rule = MonitoredRule(
       id: id, key: pattern, mode: mode, rules: bits, values: values, hash: hash, source: source(node))
+    return MonitoredEntry(
+      rule: rule, place: policyPlace(node), values: entry["values"]?.sequence.map { $0.map { policyPlace($0) } } ?? [],
+      hash: entry["hash"].map { policyPlace($0) })
   }
 
   private mutating func valueRule(_ node: Node) -> ValueRule? {
@@ -215,8 +293,24 @@ struct PolicyReader {
     return pattern
   }
 
-  /// An executable that alone makes a process exempt must be one that only root can have put there.
+  /// Programs that do what a script says: whoever starts them chooses what they do.
+  private static let interpreters = [
+    "sh", "bash", "dash", "zsh", "ksh", "busybox", "python", "perl", "ruby", "node", "php",
+  ]
+
+  /// An executable that alone makes a process exempt must be one that only root can have put there, in a place that only
+  /// root can change.
   private mutating func checkOwner(_ pattern: ExecutablePattern, _ place: Place) {
+    let name = pattern.text.split(separator: "/").last ?? ""
+    if Self.interpreters.contains(where: { name == $0 || $0.count > 3 && name.hasPrefix($0) }) {
+      warn(place, "a caller could forge this: \(name) does what a script says, and every script of root's is exempt")
+    }
+    if let folder = Self.changeableFolder(above: pattern.text) {
+      warn(
+        place,
+        "a caller could forge this: the folder \(folder.path) \(folder.ownership.complaint), so others than root can "
+          + "put a program there")
+    }
     guard !pattern.isGlob else { return }
     switch FileOwnership.of(pattern.text) {
     case nil:
@@ -231,30 +325,35 @@ struct PolicyReader {
     }
   }
 
-  /// Checked so that a policy written today stays right; without effect until query hardening is there.
-  private mutating func queryDenied(_ node: Node?) {
-    guard let node else { return }
-    _ = list(node) { reader, item -> Bool? in
-      guard let entry = reader.mapping(item, "a query_denied entry", known: ["value", "to"]) else { return nil }
-      if let value = entry["value"] { _ = reader.text(value) } else { reader.error(item, "'value' is missing") }
-      if let flags = entry["to"] {
-        _ = reader.word(flags, "flag", Self.flagNames)
-      } else {
-        reader.error(item, "'to' is missing")
-      }
-      return true
+  /// The first folder on the way to a path, or to its first component with a wildcard, that others than root can change.
+  private static func changeableFolder(above path: String) -> (path: String, ownership: FileOwnership)? {
+    var folder = ""
+    for component in path.split(separator: "/").dropLast() {
+      if component.contains("*") || component.contains("?") { break }
+      folder += "/" + component
+      if let ownership = FileOwnership.of(folder), !ownership.belongsToRootAlone { return (folder, ownership) }
     }
-    warn(node, "query_denied is not in force yet in this version")
+    return nil
   }
 
-  private mutating func refuseDuplicates(_ node: Node?) {
-    var seen: [String: Int] = [:]
+  private mutating func queryDenied(_ node: Node) -> QueryDeniedValue? {
+    guard let entry = mapping(node, "a query_denied entry", known: ["value", "to"]) else { return nil }
+    guard let value = entry["value"], let flags = entry["to"] else {
+      error(node, entry["value"] == nil ? "'value' is missing" : "'to' is missing")
+      return nil
+    }
+    let word = ProcessFlags(rawValue: word(flags, "flag", Self.flagNames))
+    if word.isEmpty { error(flags, "a list with at least one flag expected") }
+    return text(value).map { QueryDeniedValue(valueName: $0, flags: word, source: source(node)) }
+  }
+
+  private mutating func refuseDuplicates(_ node: Node?, _ taken: inout [String: RuleSource]) {
     for item in node?.sequence ?? [] {
       guard let id = item.mapping?["id"], let name = id.scalar?.string else { continue }
-      if let line = seen[name] {
-        error(id, "the id '\(name)' is taken by line \(line)")
+      if let first = taken[name] {
+        error(id, "the id '\(name)' is taken by " + (first.file == fileName ? "line \(first.line)" : "\(first)"))
       } else {
-        seen[name] = Place(id.mark).line
+        taken[name] = source(id)
       }
     }
   }
@@ -321,16 +420,24 @@ struct PolicyReader {
     number(node, maximum: UInt32.max - 1)
   }
 
-  private mutating func number(_ node: Node, maximum: UInt32, quietly: Bool = false) -> UInt32? {
+  private mutating func number(
+    _ node: Node, minimum: UInt32 = 0, maximum: UInt32, quietly: Bool = false
+  ) -> UInt32? {
     let digits = node.scalar.map { $0.string.replacing("_", with: "") } ?? ""
     let isHexadecimal = digits.lowercased().hasPrefix("0x")
     let number = isHexadecimal ? UInt32(digits.dropFirst(2), radix: 16) : UInt32(digits)
-    if let number, number <= maximum, !digits.hasPrefix("+") { return number }
-    if !quietly { error(node, "a number from 0 to \(maximum) expected") }
+    if let number, number >= minimum, number <= maximum, !digits.hasPrefix("+") { return number }
+    if !quietly { error(node, "a number from \(minimum) to \(maximum) expected") }
     return nil
   }
 
-  private mutating func choice<Choice: RawRepresentable & CaseIterable>(_ node: Node, _ type: Choice.Type) -> Choice?
+  private mutating func truth(_ node: Node) -> Bool? {
+    guard let name = text(node) else { return nil }
+    if name != "true", name != "false" { error(node, "true or false expected") }
+    return name == "true"
+  }
+
+  mutating func choice<Choice: RawRepresentable & CaseIterable>(_ node: Node, _ type: Choice.Type) -> Choice?
   where Choice.RawValue == String {
     // `off` is a truth value to YAML 1.1; here the text counts.
     guard let name = text(node) else { return nil }
@@ -339,13 +446,13 @@ struct PolicyReader {
     return choice
   }
 
-  private mutating func text(_ node: Node, quietly: Bool = false) -> String? {
+  mutating func text(_ node: Node, quietly: Bool = false) -> String? {
     if let scalar = node.scalar { return scalar.string }
     if !quietly { error(node, "one piece of text expected") }
     return nil
   }
 
-  private mutating func list<Item>(_ node: Node?, _ read: (inout PolicyReader, Node) -> Item?) -> [Item] {
+  mutating func list<Item>(_ node: Node?, _ read: (inout PolicyReader, Node) -> Item?) -> [Item] {
     guard let node else { return [] }
     guard let items = node.sequence else {
       error(node, "a list expected")
@@ -355,7 +462,7 @@ struct PolicyReader {
   }
 
   /// The entries of a mapping whose names are all known.
-  private mutating func mapping(
+  mutating func mapping(
     _ node: Node, _ what: String, known: [String], later: [String] = []
   ) -> [String: Node]? {
     guard let mapping = node.mapping else {
@@ -386,15 +493,23 @@ struct PolicyReader {
 
   // MARK: Problems
 
-  private func place(_ node: Node) -> Place { Place(node.mark) }
+  func place(_ node: Node) -> Place { Place(node.mark) }
 
-  private func source(_ node: Node) -> RuleSource { RuleSource(file: fileName, line: place(node).line) }
+  private func policyPlace(_ node: Node) -> PolicyPlace {
+    let place = place(node)
+    return PolicyPlace(file: fileName, line: place.line, column: place.column)
+  }
 
-  private mutating func error(_ node: Node, _ message: String) { error(place(node), message) }
+  func source(_ node: Node) -> RuleSource {
+    let place = place(node)
+    return RuleSource(file: fileName, line: place.line, column: place.column)
+  }
+
+  mutating func error(_ node: Node, _ message: String) { error(place(node), message) }
 
   private mutating func error(_ place: Place, _ message: String) { add(.error, place, message) }
 
-  private mutating func warn(_ node: Node, _ message: String) { warn(place(node), message) }
+  mutating func warn(_ node: Node, _ message: String) { warn(place(node), message) }
 
   private mutating func warn(_ place: Place, _ message: String) { add(.warning, place, message) }
 

@@ -20,6 +20,8 @@ package struct Decision: Sendable {
     /// A rule with a Denied bit lies below, or at the key's values.
     case deniedBelow
     case tamperProtection
+    /// Query hardening: a value that such a process does not get to see.
+    case queryDenied
   }
 
   package var verdict = Verdict.allow
@@ -42,6 +44,10 @@ package struct Decision: Sendable {
   package var explanation = ""
   /// The value as it was before is to be reported.
   package var retrievesOldValue = false
+  /// The rules that judged (`RuleSet.version`); 0 when none had anything to say.
+  package var rulesVersion: UInt64 = 0
+  /// The payloads that took part.
+  var participants: [Int32] = []
 
   static let untouched = Decision()
 
@@ -53,16 +59,51 @@ extension RuleSet {
   /// Judges an operation by these rules and nothing else. The process is looked up only when a rule matches; a process
   /// that cannot be found is never exempt.
   package func decide(_ operation: RegistryOperation, process lookUp: () -> ProcessContext?) -> Decision {
-    guard let row = FilteredClass.row(of: operation.preClass) else { return .untouched }
-    let findings = find(operation, row)
-    guard findings.touchesAnything else { return .untouched }
+    let decision = judge(operation, nil, lookUp)
+    for payload in decision.participants { hits.raise(payload) }
+    return decision
+  }
+
+  /// The same decision with the way to it; counts nowhere as a hit. Reading a value is judged by query hardening.
+  package func explain(_ operation: RegistryOperation, process: ProcessContext?) -> Explanation {
+    let trace = DecisionTrace()
+    let decision: Decision
+    if case .queryValueKey(_, let valueName) = operation {
+      decision = judgeQuery(of: valueName, trace) { process }
+    } else {
+      decision = judge(operation, trace) { process }
+    }
+    trace.note(.mode, "policy \(mode.rawValue), subtree \(subtree.rawValue), version \(version)")
+    trace.note(.verdict, decision.summary)
+    return Explanation(steps: trace.steps, decision: decision)
+  }
+
+  private func judge(
+    _ operation: RegistryOperation, _ trace: DecisionTrace?, _ lookUp: () -> ProcessContext?
+  ) -> Decision {
+    guard let row = FilteredClass.row(of: operation.preClass) else {
+      trace?.note(.operation, "\(operation.preClass.name) is a class that the filter does not judge")
+      return .untouched
+    }
+    guard subtree == .strict || !row.isStrictOnly else {
+      trace?.note(.operation, "\(row.pre.name) is judged in a strict subtree only")
+      return .untouched
+    }
+    trace?.note(.operation, Self.words(row, operation))
+    let findings = find(operation, row, trace)
+    guard findings.touchesAnything else {
+      trace?.note(.process, "not asked for: no rule matches")
+      return .untouched
+    }
     let process = lookUp()
-    return conclude(findings, row, process)
+    return conclude(findings, row, process, trace)
   }
 
   /// What the tree says about an operation: of one name, or of the two of a rename.
   private struct Findings {
     var match = RuleMatch()
+    /// The OR of all rules that match, also of bits that do not count at their place.
+    var matched: RuleBits = []
     /// Rules below that count for this operation.
     var below = ProtectionBelow()
     /// The Denied bits that refuse it.
@@ -71,45 +112,58 @@ extension RuleSet {
     var touchesAnything: Bool {
       match.hardened >= 0 || !match.hits.isEmpty || below.hardened >= 0 || below.enforced >= 0 || below.audited >= 0
     }
+
+    mutating func take(_ found: RuleMatch, _ reach: FilteredClass.Reach) {
+      if reach == .name { return }
+      below.merge(found.below)
+      if reach == .everythingBelow { below.merge(found.floatingBelow) }
+    }
   }
 
-  private func find(_ operation: RegistryOperation, _ row: FilteredClass) -> Findings {
-    // Nothing asks for the operation: the walk is for the hardening list alone.
-    let refusing = row.denied.union(.tamperProtectionActive)
-    let asked = monitoredBits.isDisjoint(with: row.flag.union(.tamperProtectionActive))
-      ? RuleBits.tamperProtectionActive : row.flag.union(.tamperProtectionActive)
+  /// The value that makes a link key point somewhere.
+  private static let linkTarget = UnicodeName("SymbolicLinkValue")
+
+  private func find(_ operation: RegistryOperation, _ row: FilteredClass, _ trace: DecisionTrace?) -> Findings {
     let isStrict = subtree == .strict && mode != .off
-    var findings = Findings(refusing: refusing)
+    var findings = Findings(refusing: row.denied.union(.tamperProtectionActive))
+    if isStrict { findings.refusing.formUnion(row.strictlyDenied) }
+    let wanted = row.operation.union(findings.refusing)
+    // Nothing asks for the operation: the walk is for the hardening list alone.
+    let asked = monitoredBits.isDisjoint(with: wanted) ? RuleBits.tamperProtectionActive : wanted
+    let reach = isStrict ? row.reach : .name
     switch operation {
     case .setValueKey(let key, let valueName, _), .deleteValueKey(let key, let valueName):
       matcher.match(key.completeName, .value(valueName), wanted: asked, into: &findings.match)
-    case .deleteKey(let key):
-      matcher.match(key.completeName, .key, wanted: asked, into: &findings.match)
-      // Only rules that name this key as an ancestor: a key that can be deleted has no subkeys, so what a `**` may put
-      // below it is not there.
-      if isStrict { findings.below = findings.match.below }
+      // A link's target changes: what is below its name now is elsewhere then.
+      if isStrict, valueName.units.count == Self.linkTarget.units.count, valueName.equalsIgnoringCase(Self.linkTarget) {
+        var asKey = RuleMatch()
+        matcher.match(key.completeName, .key, wanted: [], into: &asKey)
+        findings.take(asKey, .everythingBelow)
+      }
     case .renameKey(let key, let newName):
-      // A rename takes the old name away like a delete and brings the new one like a create.
+      // The other bit of each side does not count there: Create at the old name, Delete at the new.
       var old = RuleMatch()
-      matcher.match(
-        key.completeName, .key, wanted: isStrict ? asked.union(.deleteDenied) : asked, into: &old)
+      matcher.match(key.completeName, .key, wanted: asked.subtracting(.createDenied), into: &old)
       var new = RuleMatch()
       matcher.match(
-        Self.name(of: key, renamedTo: newName), .key, wanted: isStrict ? asked.union(.createDenied) : asked, into: &new)
+        Self.name(of: key, renamedTo: newName), .key, wanted: asked.subtracting(.deleteDenied), into: &new)
       findings.match = Self.union(old, new)
-      if isStrict {
-        findings.refusing.formUnion([.deleteDenied, .createDenied])
-        // The other bit of each side does not count there: Delete at the new name, Create at the old.
-        findings.match.enforced = Self.refusals(old.enforced, new.enforced)
-        findings.match.audited = Self.refusals(old.audited, new.audited)
-        for match in [old, new] {
-          findings.below.merge(match.below)
-          findings.below.merge(match.floatingBelow)
-        }
-      }
+      findings.matched = findings.match.enforced.union(findings.match.audited)
+      findings.match.enforced = Self.refusals(old.enforced, new.enforced)
+      findings.match.audited = Self.refusals(old.audited, new.audited)
+      findings.take(old, reach)
+      findings.take(new, reach)
+    case .createKey(let completeName, _, let options):
+      matcher.match(completeName, .key, wanted: asked, into: &findings.match)
+      // Whoever comes through a link acts on other keys than the rules below its name speak of.
+      findings.take(findings.match, isStrict && options.contains(.createLink) ? .everythingBelow : .name)
     default:
-      matcher.match(operation.completeName, .key, wanted: asked, into: &findings.match)
+      matcher.match(
+        operation.completeName, .key, wanted: asked, ofValues: row.deniedByValues, into: &findings.match)
+      findings.take(findings.match, reach)
     }
+    findings.matched.formUnion(findings.match.enforced.union(findings.match.audited))
+    if let trace { note(findings, row, trace) }
     return findings
   }
 
@@ -151,8 +205,11 @@ extension RuleSet {
     }
   }
 
-  private func conclude(_ findings: Findings, _ row: FilteredClass, _ process: ProcessContext?) -> Decision {
+  private func conclude(
+    _ findings: Findings, _ row: FilteredClass, _ process: ProcessContext?, _ trace: DecisionTrace?
+  ) -> Decision {
     let standing = ProcessStanding(of: process, under: self)
+    if let trace { note(process, standing, trace) }
     let match = findings.match
     var best = Candidate()
 
@@ -188,7 +245,7 @@ extension RuleSet {
     offerBelow(findings.below.enforced, audited: false)
     offerRefusal(match.audited, audited: true)
     offerBelow(findings.below.audited, audited: true)
-    let matched = match.enforced.union(match.audited)
+    let matched = findings.matched
     if !matched.isDisjoint(with: row.operation) {
       let watcher = match.hits.first { !matcher.payloads[Int($0)].bits.isDisjoint(with: row.operation) }
       best.offer(.watched, .watched, watcher ?? -1)
@@ -208,7 +265,9 @@ extension RuleSet {
     var others = match.hits.filter { $0 != best.payload }
     if match.hardened >= 0, match.hardened != best.payload { others.append(match.hardened) }
     decision.source = source(of: best.payload)
-    for payload in [best.payload] + others {
+    decision.rulesVersion = version
+    decision.participants = [best.payload] + others
+    for payload in decision.participants {
       let id = id(of: payload)
       if !decision.ruleIDs.contains(id) { decision.ruleIDs.append(id) }
       let hash = matcher.payloads[Int(payload)].hash
@@ -225,13 +284,90 @@ extension RuleSet {
     } ?? match.hits.first ?? -1
   }
 
-  private func id(of payload: Int32) -> String {
+  func id(of payload: Int32) -> String {
     let payload = matcher.payloads[Int(payload)]
     return payload.kind == .hardened ? hardened[Int(payload.rule)].id : monitored[Int(payload.rule)].id
   }
 
-  private func source(of payload: Int32) -> RuleSource {
+  func source(of payload: Int32) -> RuleSource {
     let payload = matcher.payloads[Int(payload)]
     return payload.kind == .hardened ? hardened[Int(payload.rule)].source : monitored[Int(payload.rule)].source
+  }
+
+  // MARK: Notes
+
+  private func note(_ findings: Findings, _ row: FilteredClass, _ trace: DecisionTrace) {
+    let match = findings.match
+    if match.hardened >= 0 {
+      trace.note(.hardening, "'\(id(of: match.hardened))' (\(source(of: match.hardened))) covers the name")
+    } else {
+      trace.note(.hardening, "no entry covers the name")
+    }
+    for hit in match.hits { trace.note(.monitored, words(hit)) }
+    if match.hits.isEmpty {
+      trace.note(.monitored, "no entry matches that holds one of \(Self.words(row.operation.union(findings.refusing)))")
+    }
+    for (payload, isAudited) in [
+      (findings.below.hardened, false), (findings.below.enforced, false), (findings.below.audited, true),
+    ] where payload >= 0 {
+      trace.note(
+        .below, "'\(id(of: payload))' (\(source(of: payload))) protects something there\(isAudited ? ", audited" : "")")
+    }
+  }
+
+  private func note(_ process: ProcessContext?, _ standing: ProcessStanding, _ trace: DecisionTrace) {
+    trace.note(.process, standing.explanation)
+    for doubt in process?.doubts ?? [] { trace.note(.process, "doubt: \(doubt.rawValue)") }
+  }
+
+  /// One matched entry: its rule, which of its lists, bits, hash.
+  private func words(_ payload: Int32) -> String {
+    let entry = matcher.payloads[Int(payload)]
+    let rule = monitored[Int(entry.rule)]
+    let list: String
+    switch entry.valueEntry {
+    case RulePayload.ofKey: list = "the key's list"
+    case RulePayload.ofAnyValue: list = "the key's list, for any value"
+    case let place:
+      let name = rule.values[Int(place)].name
+      list = name.map { $0.isEmpty ? "the default value" : "value '\($0)'" } ?? "any value"
+    }
+    return "'\(rule.id)' (\(rule.source)) \(rule.key.text), \(list): \(Self.words(entry.bits)), hash "
+      + entry.hash.hexadecimal + (entry.isAudited ? ", audited" : "")
+  }
+
+  private static func words(_ bits: RuleBits) -> String {
+    "0x\(String(bits.rawValue, radix: 16, uppercase: true)) (\(bits.names.joined(separator: ", ")))"
+  }
+
+  private static func words(_ row: FilteredClass, _ operation: RegistryOperation) -> String {
+    var text = "\(row.pre.name) \(operation.completeName)"
+    if case .renameKey(let key, let newName) = operation { text += " to \(name(of: key, renamedTo: newName))" }
+    if let valueName = operation.valueName { text += ", value \(valueName.isEmpty ? "(Default)" : "\(valueName)")" }
+    if row.flag.isEmpty { return text + ": asks the hardening list only" }
+    return text + ": asks for \(words(row.flag))" + (row.isBeyondDriver ? ", beyond the driver" : "")
+  }
+
+}
+
+extension Decision {
+  /// `deny: denied, rule 'defender-policy' (policy.yaml:12)`.
+  package var summary: String {
+    let allowed = isAudited ? "allow (audited: would be refused)" : "allow"
+    let because = isExempt ? "exempt from \(reason.rawValue)" : reason.rawValue
+    let rule = ruleIDs.first.map { ", rule '\($0)'" } ?? ""
+    return (verdict == .deny ? "deny" : allowed) + ": " + because + rule + (source.map { " (\($0))" } ?? "")
+  }
+}
+
+extension RegistryOperation {
+  /// The value that the operation is about.
+  var valueName: UnicodeName? {
+    switch self {
+    case .setValueKey(_, let name, _), .deleteValueKey(_, let name), .queryValueKey(_, let name),
+      .enumerateValueKey(_, _, let name):
+      name
+    default: nil
+    }
   }
 }

@@ -2,6 +2,15 @@ package import Executive
 
 /// One row of the filter's only table over notify classes; every mask and flag comes from here.
 package struct FilteredClass: Sendable {
+  /// How far an operation reaches beyond its own name when the subtree is strict.
+  package enum Reach: Sendable {
+    case name
+    /// Also the keys that rules name below it, and its own values: they go with it.
+    case namedBelow
+    /// All that, and what a `**` may put below it.
+    case everythingBelow
+  }
+
   package let pre: NotifyClass
   package let post: NotifyClass
   /// The class is in the driver's hardening-checked mask. Create is not: it is handled apart, first.
@@ -12,26 +21,43 @@ package struct FilteredClass: Sendable {
   package let operation: RuleBits
   package let denied: RuleBits
   package let retrieve: RuleBits
+  /// Bits of a value's entry that refuse an operation on its key.
+  package let deniedByValues: RuleBits
+  /// Bits of the key that refuse as well when the subtree is strict, and how far the operation reaches then.
+  package let strictlyDenied: RuleBits
+  package let reach: Reach
+  /// The class is judged in a strict subtree and let pass in a faithful one.
+  package let isStrictOnly: Bool
 
   private init(
     _ pre: NotifyClass, _ post: NotifyClass, hardeningChecked: Bool = true, beyondDriver: Bool = false,
-    operation: RuleBits = [], denied: RuleBits = [], retrieve: RuleBits = []
+    operation: RuleBits = [], denied: RuleBits = [], retrieve: RuleBits = [], deniedByValues: RuleBits = [],
+    strictlyDenied: RuleBits = [], reach: Reach = .name, strictOnly: Bool = false
   ) {
     self.pre = pre
     self.post = post
-    isHardeningChecked = hardeningChecked
+    isHardeningChecked = hardeningChecked && !beyondDriver
     isBeyondDriver = beyondDriver
     self.operation = operation
     self.denied = denied
     self.retrieve = retrieve
+    self.deniedByValues = deniedByValues
+    self.strictlyDenied = strictlyDenied
+    self.reach = reach
+    isStrictOnly = strictOnly
   }
 
   /// The flag that rules are asked for: Operation | Denied.
   package var flag: RuleBits { operation.union(denied) }
 
+  /// The hardening list is asked: for the driver's classes, for create, and for what it leaves alone.
+  var asksHardeningList: Bool { isHardeningChecked || isBeyondDriver || pre == .preCreateKeyEx }
+
   package static let table: [FilteredClass] = [
     FilteredClass(
-      .preDeleteKey, .postDeleteKey, operation: .deleteKeyOperation, denied: .deleteDenied),
+      .preDeleteKey, .postDeleteKey, operation: .deleteKeyOperation, denied: .deleteDenied,
+      // Named only: a key that can be deleted has no subkeys, so what a `**` may put below it is not there.
+      reach: .namedBelow),
     FilteredClass(
       .preSetValueKey, .postSetValueKey, operation: .setValueKeyOperation, denied: .setValueDenied,
       retrieve: .setValueRetrieveKeyValueInfo),
@@ -39,16 +65,32 @@ package struct FilteredClass: Sendable {
       .preDeleteValueKey, .postDeleteValueKey, operation: .deleteValueKeyOperation, denied: .deleteDenied,
       retrieve: .deleteValueRetrieveKeyValueInfo),
     // A forged LastWrite time is a change of a hardened key too, although the driver lets it pass.
-    FilteredClass(.preSetInformationKey, .postSetInformationKey, hardeningChecked: false, beyondDriver: true),
+    FilteredClass(.preSetInformationKey, .postSetInformationKey, beyondDriver: true),
     FilteredClass(
-      .preRenameKey, .postRenameKey, operation: .renameKeyOperation, denied: .renameDenied),
+      // It takes the old name away like a delete and brings the new one like a create.
+      .preRenameKey, .postRenameKey, operation: .renameKeyOperation, denied: .renameDenied,
+      strictlyDenied: [.deleteDenied, .createDenied], reach: .everythingBelow),
     FilteredClass(
       .preCreateKeyEx, .postCreateKeyEx, hardeningChecked: false, operation: .createKeyOperation,
       denied: .createDenied),
+    // One call creates, deletes and sets everywhere below: whatever is protected there, or at the key, is overwritten.
     FilteredClass(
-      .preRestoreKey, .postRestoreKey, operation: .restoreKeyOperation, denied: .restoreDenied),
+      .preRestoreKey, .postRestoreKey, operation: .restoreKeyOperation, denied: .restoreDenied,
+      strictlyDenied: .anyDenied, reach: .everythingBelow),
     FilteredClass(
-      .preReplaceKey, .postReplaceKey, operation: .replaceKeyOperation, denied: .replaceDenied),
+      .preReplaceKey, .postReplaceKey, operation: .replaceKeyOperation, denied: .replaceDenied,
+      strictlyDenied: .anyDenied, reach: .everythingBelow),
+    // A hive's content comes and goes below its name; the driver does not look.
+    FilteredClass(
+      .preLoadKey, .postLoadKey, beyondDriver: true, denied: [.createDenied, .setValueDenied],
+      reach: .everythingBelow, strictOnly: true),
+    FilteredClass(
+      .preUnLoadKey, .postUnLoadKey, beyondDriver: true, denied: .deleteDenied,
+      reach: .everythingBelow, strictOnly: true),
+    // Who may change owner and access list may do the rest as well, one call later.
+    FilteredClass(
+      .preSetKeySecurity, .postSetKeySecurity, beyondDriver: true, denied: [.setValueDenied, .deleteDenied],
+      deniedByValues: [.setValueDenied, .tamperProtectionActive]),
   ]
 
   /// Index into `table` by class; a request finds its row with one load.

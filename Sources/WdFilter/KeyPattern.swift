@@ -104,6 +104,62 @@ package struct KeyPattern: Hashable, Sendable {
       ])
   }
 
+  /// The whole name, however it was written: `\REGISTRY\MACHINE\SYSTEM\CurrentControlSet\SERVICES\WinDefend`. Components come
+  /// in the upper case that they are compared in, unless the text has them.
+  package var wholeName: String {
+    let written = text.split(separator: "\\").map { String($0) }
+    let names = components.enumerated().map { index, component in
+      switch component {
+      case .anyOne: return "*"
+      case .anyNumber: return "**"
+      case .controlSet: return "CurrentControlSet"
+      case .literal(let name):
+        let fromEnd = components.count - index
+        let spelled = fromEnd <= written.count ? written[written.count - fromEnd] : ""
+        if UnicodeName(spelled).upcased == name { return spelled }
+        return Self.implied.first { UnicodeName($0).upcased == name } ?? "\(name)"
+      }
+    }
+    return "\\" + names.joined(separator: "\\")
+  }
+
+  /// Components that a root or a service stands for, as Windows spells them.
+  private static let implied = ["Services", "Classes"]
+
+  /// What the pattern means, however it was written; equal for patterns that match the same names by the same components.
+  package struct Canonical: Hashable, Sendable {
+    fileprivate let components: [Component]
+  }
+
+  package var canonical: Canonical { Canonical(components: components) }
+
+  /// Every name that `other` matches is matched by this one too. Says no where it cannot tell.
+  package func covers(_ other: KeyPattern) -> Bool {
+    // reached[i]: what came so far of `other` is covered by the first i components.
+    var reached = [Bool](repeating: false, count: components.count + 1)
+    func skipAnyNumbers() {
+      for index in components.indices where reached[index] && components[index] == .anyNumber {
+        reached[index + 1] = true
+      }
+    }
+    reached[0] = true
+    skipAnyNumbers()
+    for given in other.components {
+      var next = [Bool](repeating: false, count: components.count + 1)
+      for index in components.indices where reached[index] {
+        let own = components[index]
+        if own == .anyNumber {
+          next[index] = true
+        } else if own == given && given != .anyNumber || own == .anyOne && given != .anyNumber {
+          next[index + 1] = true
+        }
+      }
+      reached = next
+      skipAnyNumbers()
+    }
+    return reached[components.count]
+  }
+
   /// This key and everything below it.
   var withDescendants: KeyPattern {
     components.last == .anyNumber

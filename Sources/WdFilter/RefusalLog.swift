@@ -46,6 +46,7 @@ extension Refusal: CustomStringConvertible {
     case .denied: "Denied bit"
     case .deniedBelow: "a protected key or value lies below"
     case .tamperProtection: "TamperProtectionActive, refused to everybody"
+    case .queryDenied: "query hardening"
     case .untouched, .watched: "no refusal"
     }
   }

@@ -24,6 +24,9 @@ package final class RegistryFilter: RegistryCallback {
     self.refusals = refusals
   }
 
+  /// The rules in force.
+  package var rulesInForce: RuleSet { rules.withLock { $0 } }
+
   /// Puts other rules in force, whole: an operation is judged by the old ones or by the new ones (MpRegUpdateData).
   package func replaceRules(_ newRules: RuleSet) { rules.withLock { $0 = newRules } }
 
@@ -34,10 +37,12 @@ package final class RegistryFilter: RegistryCallback {
   private final class Watch: Sendable {
     let decision: Decision
     let oldValue: RegistryValue?
+    let reportsFailure: Bool
 
-    init(decision: Decision, oldValue: RegistryValue?) {
+    init(decision: Decision, oldValue: RegistryValue?, reportsFailure: Bool) {
       self.decision = decision
       self.oldValue = oldValue
+      self.reportsFailure = reportsFailure
     }
   }
 
@@ -50,7 +55,7 @@ package final class RegistryFilter: RegistryCallback {
       processes.context(forThread: caller.threadID, uid: caller.userID, gid: caller.groupID)
     }
     if decision.verdict == .deny {
-      let notification = notification(
+      let notification = Self.notification(
         of: operation, operation.preClass, status: .accessDenied, decision, caller, oldValue: nil)
       refusals.record(notification, reason: decision.reason, explanation: decision.explanation)
       notify(notification)
@@ -63,9 +68,9 @@ package final class RegistryFilter: RegistryCallback {
       break
     case .setValueKey(let key, let valueName, _), .deleteValueKey(let key, let valueName):
       let oldValue = decision.retrievesOldValue ? call.registry.queryValue(of: key, named: valueName) : nil
-      call.callContext = Watch(decision: decision, oldValue: oldValue)
+      call.callContext = Watch(decision: decision, oldValue: oldValue, reportsFailure: rules.reportsFailures)
     default:
-      call.callContext = Watch(decision: decision, oldValue: nil)
+      call.callContext = Watch(decision: decision, oldValue: nil, reportsFailure: rules.reportsFailures)
     }
     return .success
   }
@@ -73,14 +78,17 @@ package final class RegistryFilter: RegistryCallback {
   package func postOperation(
     _ operation: RegistryOperation, status: NTStatus, _ call: inout RegistryCall
   ) -> NTStatus {
-    guard let watch = call.callContext as? Watch, status.isSuccess else { return .success }
+    // What was judged and then not done did not fail.
+    guard let watch = call.callContext as? Watch,
+      status.isSuccess || watch.reportsFailure && status != .cancelled
+    else { return .success }
     notify(
-      notification(
+      Self.notification(
         of: operation, operation.postClass, status: status, watch.decision, call.caller, oldValue: watch.oldValue))
     return .success
   }
 
-  private func notification(
+  static func notification(
     of operation: RegistryOperation, _ notifyClass: NotifyClass, status: NTStatus, _ decision: Decision,
     _ caller: Caller, oldValue: RegistryValue?
   ) -> Notification {
@@ -88,11 +96,12 @@ package final class RegistryFilter: RegistryCallback {
       time: .now(), notifyClass: notifyClass, status: status, denied: decision.verdict == .deny || decision.isAudited,
       process: Self.describe(decision.process, caller), keyName: operation.completeName)
     notification.audited = decision.isAudited
+    notification.rulesVersion = decision.rulesVersion
     switch operation {
     case .setValueKey(_, let valueName, let value):
       notification.valueName = valueName
       notification.newValue = value
-    case .deleteValueKey(_, let valueName):
+    case .deleteValueKey(_, let valueName), .queryValueKey(_, let valueName):
       notification.valueName = valueName
     case .renameKey(let key, let newName):
       notification.newKeyName = RuleSet.name(of: key, renamedTo: newName)

@@ -6,11 +6,16 @@ struct RulePayload {
   let kind: Kind
   /// Index into the rule set's list of that kind.
   let rule: Int32
+  /// Index into the rule's entries for values; `ofKey` for the key's own list, `ofAnyValue` for what it says about values.
+  var valueEntry = RulePayload.ofKey
   let bits: RuleBits
   /// Only logs what it would refuse.
   let isAudited: Bool
   let hash: RuleHash
   var isCanary = false
+
+  static let ofKey: Int32 = -1
+  static let ofAnyValue: Int32 = -2
 
   var deniesSomething: Bool { kind == .hardened || bits.deniesSomething }
 }
@@ -79,6 +84,8 @@ final class RuleMatcher: Sendable {
     var controlSet: Int32 = -1
     var anyValue: Int32 = -1
     var payloads: Range<Int32> = 0..<0
+    /// In `ofValues`: the payloads of all values of this key.
+    var valuePayloads: Range<Int32> = 0..<0
     var isAnyNumber = false
     var isValue = false
     var hasSubkeys = false
@@ -103,6 +110,7 @@ final class RuleMatcher: Sendable {
   private let edges: [Edge]
   private let texts: [UInt16]
   let payloads: [RulePayload]
+  private let ofValues: [Int32]
   private let nestedWildcards: Int
 
   /// One rule to compile.
@@ -118,7 +126,7 @@ final class RuleMatcher: Sendable {
   init(_ entries: [Entry]) {
     var builder = Builder()
     for entry in entries { builder.add(entry) }
-    (nodes, edges, texts, payloads, nestedWildcards) = builder.finish()
+    (nodes, edges, texts, payloads, ofValues, nestedWildcards) = builder.finish()
   }
 
   // MARK: Compiling
@@ -191,12 +199,19 @@ final class RuleMatcher: Sendable {
       return node
     }
 
-    mutating func finish() -> ([Node], [Edge], [UInt16], [RulePayload], Int) {
+    mutating func finish() -> ([Node], [Edge], [UInt16], [RulePayload], [Int32], Int) {
       var payloads: [RulePayload] = []
       for index in nodes.indices {
         let first = Int32(payloads.count)
         payloads.append(contentsOf: held[index])
         nodes[index].payloads = first..<Int32(payloads.count)
+      }
+      var valuesOf: [Int: [Int32]] = [:]
+      for node in nodes where node.isValue { valuesOf[Int(node.parent), default: []] += node.payloads }
+      var ofValues: [Int32] = []
+      for (index, values) in valuesOf.sorted(by: { $0.key < $1.key }) {
+        nodes[index].valuePayloads = Int32(ofValues.count)..<Int32(ofValues.count + values.count)
+        ofValues += values
       }
       // Invariant 1: from the last node to the first, every child is complete before its parent takes from it.
       for index in nodes.indices.reversed() where nodes[index].parent >= 0 {
@@ -231,7 +246,7 @@ final class RuleMatcher: Sendable {
         edges[slot & (capacity - 1)] = Edge(
           parent: name.parent, kind: name.kind.rawValue, hash: hash, child: child, text: first..<Int32(texts.count))
       }
-      return (nodes, edges, texts, payloads, nested)
+      return (nodes, edges, texts, payloads, ofValues, nested)
     }
   }
 
@@ -252,26 +267,29 @@ final class RuleMatcher: Sendable {
     let valueUnits: UnsafeBufferPointer<UInt16>?
     let valueHash: UInt32
     let wanted: RuleBits
+    /// Of the entries for values, when the key is what is asked about.
+    let wantedOfValues: RuleBits
   }
 
   /// Adds everything that says something about `completeName`, or about one of its values, to `match`. Only monitored
-  /// rules with a bit of `wanted` count.
+  /// rules with a bit of `wanted` count; for a key, also the entries for its values with a bit of `ofValues`.
   func match(
-    _ completeName: UnicodeName, _ subject: RuleSubject, wanted: RuleBits, into match: inout RuleMatch
+    _ completeName: UnicodeName, _ subject: RuleSubject, wanted: RuleBits, ofValues: RuleBits = [],
+    into match: inout RuleMatch
   ) {
     completeName.units.withUnsafeBufferPointer { units in
       switch subject {
       case .key:
-        self.match(units, nil, wanted, &match)
+        self.match(units, nil, wanted, ofValues, &match)
       case .value(let name):
-        name.units.withUnsafeBufferPointer { self.match(units, $0, wanted, &match) }
+        name.units.withUnsafeBufferPointer { self.match(units, $0, wanted, [], &match) }
       }
     }
   }
 
   private func match(
     _ units: UnsafeBufferPointer<UInt16>, _ valueUnits: UnsafeBufferPointer<UInt16>?, _ wanted: RuleBits,
-    _ match: inout RuleMatch
+    _ wantedOfValues: RuleBits, _ match: inout RuleMatch
   ) {
     var separators = 0
     for unit in units where unit == 0x5C { separators += 1 }
@@ -281,7 +299,8 @@ final class RuleMatcher: Sendable {
         walked.initialize(repeating: 0)
         let walk = Walk(
           units: units, components: UnsafeBufferPointer(rebasing: components[..<count]), walked: walked,
-          valueUnits: valueUnits, valueHash: valueUnits.map(Self.hash) ?? 0, wanted: wanted)
+          valueUnits: valueUnits, valueHash: valueUnits.map(Self.hash) ?? 0, wanted: wanted,
+          wantedOfValues: wantedOfValues)
         self.walk(0, 0, floating: false, walk, &match)
       }
     }
@@ -369,6 +388,9 @@ final class RuleMatcher: Sendable {
   private func take(_ node: Node, _ index: Int32, floating: Bool, _ walk: Walk, _ match: inout RuleMatch) {
     for payload in node.payloads { take(payload, isOfValue: false, walk, &match) }
     guard let valueUnits = walk.valueUnits else {
+      if !walk.wantedOfValues.isEmpty {
+        for place in node.valuePayloads { takeOfValue(ofValues[Int(place)], walk.wantedOfValues, &match) }
+      }
       match.below.merge(node.own)
       if floating { match.floatingBelow.merge(node.below) } else { match.below.merge(node.below) }
       return
@@ -393,6 +415,15 @@ final class RuleMatcher: Sendable {
     guard isOfValue == (walk.valueUnits != nil), !payload.bits.isDisjoint(with: walk.wanted) else { return }
     match.hits.append(index)
     if payload.isAudited { match.audited.formUnion(payload.bits) } else { match.enforced.formUnion(payload.bits) }
+  }
+
+  /// An entry for a value counts for its key, with the bits that are asked for and no others.
+  private func takeOfValue(_ index: Int32, _ wanted: RuleBits, _ match: inout RuleMatch) {
+    let payload = payloads[Int(index)]
+    let bits = payload.bits.intersection(wanted)
+    guard !bits.isEmpty else { return }
+    match.hits.append(index)
+    if payload.isAudited { match.audited.formUnion(bits) } else { match.enforced.formUnion(bits) }
   }
 
   /// Every prefix of the component, shortest first; its hash is a step on the way to the component's own.

@@ -4,10 +4,13 @@ internal import Executive
 package struct RuleSource: Hashable, Sendable, CustomStringConvertible {
   package let file: String
   package let line: Int
+  /// 0 where nobody said.
+  package let column: Int
 
-  package init(file: String, line: Int) {
+  package init(file: String, line: Int, column: Int = 0) {
     self.file = file
     self.line = line
+    self.column = column
   }
 
   package static let builtIn = RuleSource(file: "built-in", line: 0)
@@ -60,6 +63,9 @@ package struct HardenedKey: Hashable, Sendable {
     self.isCanary = isCanary
   }
 
+  /// Every key that `other` matches is hardened by this one.
+  package func covers(_ other: KeyPattern) -> Bool { pattern.withDescendants.covers(other) }
+
   /// How the key is called in refusals and events.
   package var id: String { "hardened: \(pattern.text)" }
 }
@@ -70,10 +76,18 @@ package enum HardeningList {
 
   package static let services = ["WdNisDrv", "WdNisSvc", "WdBoot", "WinDefend", "WdFilter", canaryService]
 
-  package static let keys: [HardenedKey] = services.compactMap { service in
-    KeyPattern(service: service).map {
-      HardenedKey(pattern: $0, source: .builtIn, isCanary: service == canaryService)
+  /// Who changes it chooses the control set that counts: the services would be protected in one that nobody reads
+  /// (wdfilter.md 4, row 6).
+  static let select = #"HKLM\SYSTEM\Select"#
+
+  package static func keys(_ subtree: SubtreeMode) -> [HardenedKey] {
+    let services = services.compactMap { service in
+      KeyPattern(service: service).map {
+        HardenedKey(pattern: $0, source: .builtIn, isCanary: service == canaryService)
+      }
     }
+    guard subtree == .strict, let select = try? KeyPattern(select) else { return services }
+    return services + [HardenedKey(pattern: select, source: .builtIn)]
   }
 }
 
@@ -116,24 +130,42 @@ package struct MonitoredRule: Hashable, Sendable {
 
 /// All rules of one policy, compiled; never changed, only replaced whole (MpRegUpdateData).
 package final class RuleSet: Sendable {
+  /// 1 at mount, one up with each update; in every event.
+  package let version: UInt64
   package let mode: RuleMode
   package let subtree: SubtreeMode
+  /// Watched operations that fail are reported too, with their status (report_failures).
+  package let reportsFailures: Bool
+  package let sync: SyncPolicy
+  package let queue: QueuePolicy
   /// The policy's entries first, then the product's, so that a refusal names a line of the policy where there is one.
   package let hardened: [HardenedKey]
   package let monitored: [MonitoredRule]
   package let processes: [ProcessRule]
   package let exclusions: [ExcludedExecutable]
+  /// Values that are not read by processes with certain flags.
+  package let queryDenied: [QueryDeniedValue]
+  let queryDeniedNames: [UnicodeName]
   let matcher: RuleMatcher
+  let hits: HitCounters
   /// The OR of all rules (MonitoredKeysRules).
   package let monitoredBits: RuleBits
 
   package init(
     mode: RuleMode = .enforce, subtree: SubtreeMode = .strict, hardened: [HardenedKey] = [],
-    monitored: [MonitoredRule] = [], processes: [ProcessRule] = [], exclusions: [ExcludedExecutable] = []
+    monitored: [MonitoredRule] = [], processes: [ProcessRule] = [], exclusions: [ExcludedExecutable] = [],
+    queryDenied: [QueryDeniedValue] = QueryDeniedValue.standard, reportsFailures: Bool = false,
+    sync: SyncPolicy = SyncPolicy(), queue: QueuePolicy = QueuePolicy(), version: UInt64 = 1
   ) {
+    self.version = version
+    self.reportsFailures = reportsFailures
+    self.sync = sync
+    self.queue = queue
+    self.queryDenied = queryDenied
+    queryDeniedNames = queryDenied.map { UnicodeName($0.valueName) }
     self.mode = mode
     self.subtree = subtree
-    self.hardened = hardened + HardeningList.keys
+    self.hardened = hardened + HardeningList.keys(subtree)
     self.monitored = monitored
     self.processes = processes
     self.exclusions = exclusions
@@ -153,28 +185,31 @@ package final class RuleSet: Sendable {
       // Audit means that nothing is refused, whatever a single rule asks for.
       let effective = min(mode, rule.mode)
       guard effective != .off else { continue }
-      func payload(_ rules: RuleBits, _ valueName: String?) -> RulePayload {
+      func payload(_ rules: RuleBits, _ valueEntry: Int32, _ valueName: String?) -> RulePayload {
         bits.formUnion(rules)
         return RulePayload(
-          kind: .monitored, rule: Int32(index), bits: rules, isAudited: effective == .audit,
+          kind: .monitored, rule: Int32(index), valueEntry: valueEntry, bits: rules, isAudited: effective == .audit,
           hash: rule.hash ?? RuleHash(ruleID: rule.id, rules: rules, valueName: valueName))
       }
-      var entry = RuleMatcher.Entry(pattern: rule.key, key: payload(rule.rules, nil))
-      entry.values = rule.values.map { ($0.name.map { UnicodeName($0) }, payload($0.rules, $0.name ?? "*")) }
+      var entry = RuleMatcher.Entry(pattern: rule.key, key: payload(rule.rules, RulePayload.ofKey, nil))
+      entry.values = zip(Int32(0)..., rule.values).map { place, value in
+        (value.name.map { UnicodeName($0) }, payload(value.rules, place, value.name ?? "*"))
+      }
       let ofAnyValue = rule.rules.intersection(.valueBitsOfKeyList)
-      if !ofAnyValue.isEmpty { entry.values.append((nil, payload(ofAnyValue, nil))) }
+      if !ofAnyValue.isEmpty { entry.values.append((nil, payload(ofAnyValue, RulePayload.ofAnyValue, nil))) }
       entries.append(entry)
     }
     monitoredBits = bits
     matcher = RuleMatcher(entries)
+    hits = HitCounters(count: matcher.payloads.count + queryDenied.count)
   }
 
   /// The classes that these rules need to see, pre and post.
   package var interests: UInt64 {
     FilteredClass.table.reduce(0) { mask, row in
-      let isHardened = row.isHardeningChecked || row.isBeyondDriver || row.pre == .preCreateKeyEx
+      guard subtree == .strict || !row.isStrictOnly else { return mask }
       let isMonitored = !monitoredBits.isDisjoint(with: row.flag.union(.tamperProtectionActive))
-      return isHardened || isMonitored ? mask | row.pre.bit | row.post.bit : mask
+      return row.asksHardeningList || isMonitored ? mask | row.pre.bit | row.post.bit : mask
     }
   }
 }

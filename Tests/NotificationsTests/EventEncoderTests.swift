@@ -165,6 +165,13 @@ import Testing
     #expect(sysmon?["TargetObject"] as? String == target)
   }
 
+  @Test func namesTheVersionOfTheRulesThatJudged() throws {
+    var event = Samples.notification(.preDeleteKey, key: Samples.winDefend, denied: true)
+    event.rulesVersion = 42
+    let object = try Self.parsed(EventEncoder().line(for: event))
+    #expect((object["regward"] as? [String: Any])?["rules_version"] as? Int == 42)
+  }
+
   @Test func saysWhatWasLost() throws {
     let event = Samples.notification(.postDeleteKey, key: Samples.winDefend)
     let loss = EventEncoder.Loss(dropped: 3, failed: 2, errno: 28)

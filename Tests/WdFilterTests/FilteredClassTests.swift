@@ -10,9 +10,12 @@ struct FilteredClassTests {
     #expect(FilteredClass.postMask == 0x4400_080B_8000)
   }
 
-  @Test func beyondTheDriverOnlySetInformationIsAdded() {
-    let added = FilteredClass.interestMask & ~FilteredClass.handledMask
-    #expect(added == NotifyClass.preSetInformationKey.bit | NotifyClass.postSetInformationKey.bit)
+  @Test func beyondTheDriverAreTheTimeTheSecurityAndHivesThatComeAndGo() {
+    let added: [NotifyClass] = [
+      .preSetInformationKey, .postSetInformationKey, .preLoadKey, .postLoadKey, .preUnLoadKey, .postUnLoadKey,
+      .preSetKeySecurity, .postSetKeySecurity,
+    ]
+    #expect(FilteredClass.interestMask & ~FilteredClass.handledMask == added.reduce(0) { $0 | $1.bit })
   }
 
   @Test(arguments: [

@@ -40,7 +40,7 @@ struct HardeningTests {
   }
 
   @Test(arguments: [
-    "ControlSet", "ControlSet01", "ControlSet00x", "ControlSet001x", "XControlSet001", "CurrentControlSet1", "Select",
+    "ControlSet", "ControlSet01", "ControlSet00x", "ControlSet001x", "XControlSet001", "CurrentControlSet1", "Selected",
   ])
   func whatIsNoControlSetIsNotCovered(set name: String) {
     #expect(decide(set(system + "\\" + name + #"\Services\WinDefend"#, "Start")).reason == .untouched)

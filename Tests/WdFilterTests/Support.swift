@@ -1,5 +1,6 @@
 import ConfigurationManager
 import Executive
+import Glibc
 import Notifications
 import ProcessTable
 import Synchronization
@@ -11,7 +12,7 @@ let acme = #"\REGISTRY\MACHINE\SOFTWARE\Acme"#
 
 func key(_ name: String) -> KeyReference { KeyReference(id: 1, completeName: UnicodeName(name)) }
 
-/// The seven operations in short.
+/// The operations in short.
 func create(_ name: String) -> RegistryOperation {
   let parent = name.prefix(upTo: name.lastIndex(of: "\\") ?? name.startIndex)
   return .createKey(completeName: UnicodeName(name), parent: key(String(parent)), options: [])
@@ -28,6 +29,27 @@ func set(_ name: String, _ value: String, _ data: [UInt8]? = [4, 0, 0, 0]) -> Re
 }
 func deleteValue(_ name: String, _ value: String) -> RegistryOperation {
   .deleteValueKey(key: key(name), valueName: UnicodeName(value))
+}
+
+func createLink(_ name: String) -> RegistryOperation {
+  .createKey(completeName: UnicodeName(name), parent: key(""), options: .createLink)
+}
+func restore(_ name: String) -> RegistryOperation {
+  .restoreKey(key: key(name), sourceFile: "/tmp/evil.hiv", flags: 0)
+}
+/// `name` is the hive's root: the registry has climbed to it before anybody is asked.
+func replace(_ name: String) -> RegistryOperation {
+  .replaceKey(key: key(name), newFile: "/tmp/new", oldFile: "/tmp/old")
+}
+func load(_ name: String) -> RegistryOperation {
+  .loadKey(completeName: UnicodeName(name), sourceFile: "/tmp/evil.hiv", flags: 0)
+}
+func unload(_ name: String) -> RegistryOperation { .unloadKey(key: key(name)) }
+func secure(_ name: String) -> RegistryOperation {
+  .setKeySecurity(key: key(name), securityInformation: 4, descriptor: [1])
+}
+func query(_ name: String, _ value: String) -> RegistryOperation {
+  .queryValueKey(key: key(name), valueName: UnicodeName(value))
 }
 
 func rule(
@@ -120,5 +142,38 @@ struct SeededGenerator: RandomNumberGenerator {
     mixed = (mixed ^ (mixed >> 30)) &* 0xBF58_476D_1CE4_E5B9
     mixed = (mixed ^ (mixed >> 27)) &* 0x94D0_49BB_1331_11EB
     return mixed ^ (mixed >> 31)
+  }
+}
+
+/// A folder of our own with policies in it.
+final class PolicyFolder {
+  let path: String
+  var file: String { path + "/policy.yaml" }
+
+  struct CannotWrite: Error {}
+
+  init(_ text: String = "version: 1\n", _ others: [String: String] = [:]) throws {
+    var template = Array("/tmp/regward-policy-XXXXXX".utf8CString)
+    guard mkdtemp(&template) != nil else { throw CannotWrite() }
+    path = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
+    try write(text, to: "policy.yaml")
+    for (name, text) in others { try write(text, to: name) }
+  }
+
+  private var names: [String] = ["link"]
+
+  func write(_ text: String, to name: String) throws {
+    names.append(name)
+    let file = path + "/" + name
+    let descriptor = Glibc.open(file, O_WRONLY | O_CREAT | O_CLOEXEC, 0o644)
+    guard descriptor >= 0 else { throw CannotWrite() }
+    _ = Glibc.write(descriptor, Array(text.utf8), text.utf8.count)
+    close(descriptor)
+    chmod(file, 0o644)
+  }
+
+  deinit {
+    for name in names { unlink(path + "/" + name) }
+    rmdir(path)
   }
 }
