@@ -158,6 +158,31 @@ extension Registry {
     }
   }
 
+  /// For the end, when a commit has failed: each hive with changes that are not on the disk is written to a new file beside it,
+  /// `NAME.unsaved` or with a number behind it. The files.
+  package func saveUncommitted() -> [String] {
+    hives.withLock { $0 }.compactMap { loaded in
+      guard !loaded.isNamespace, !isReadOnly else { return nil }
+      return loaded.lock.withShared { hive -> String? in
+        guard hive.hasUncommittedChanges else { return nil }
+        for number in 0..<100 {
+          let path = hive.deviceName + ".unsaved" + (number > 0 ? "\(number)" : "")
+          do throws(HiveError) {
+            let device = try Self.newFile(path)
+            do throws(HiveError) { try hive.saveKey(hive.rootKey, to: device, time: .now()) } catch {
+              unlink(path)
+              return nil
+            }
+            return path
+          } catch {
+            if error != .nameCollision { return nil }
+          }
+        }
+        return nil
+      }
+    }
+  }
+
   private static func newFile(_ path: String) throws(HiveError) -> FileDevice {
     do throws(HiveError) { return try FileDevice(path: path, mode: .new) } catch {
       if case .device(_, _, EEXIST) = error { throw .nameCollision }

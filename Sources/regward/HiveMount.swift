@@ -99,7 +99,10 @@ struct HiveMount {
     reopening?.stop()
     flusher.stop()
     do throws(HiveError) { try registry.commit() } catch {
-      failure = MountFailure("\(title): the last changes are not on the disk: \(error)", status: MountFailure.systemStatus)
+      let saved = registry.saveUncommitted()
+      let rest = saved.isEmpty ? "" : "; what the mount had is in \(saved.joined(separator: " and "))"
+      failure = MountFailure(
+        "\(title): the last changes are not on the disk: \(error)\(rest)", status: MountFailure.systemStatus)
     }
     guard let failure else { return }
     if isMounted, isDaemon { Console.tell(failure.message, inSystemLog: true) }

@@ -221,6 +221,23 @@ final class Folder {
     #expect(throws: NTStatus.objectNameNotFound) { try key("HKLM/SYSTEM/Link") }
   }
 
+  @Test func whatCannotBeCommittedIsSavedBesideTheHive() throws {
+    #expect(registry.saveUncommitted() == [])
+    try registry.setValue(
+      of: key("HKLM/SYSTEM/Key"), named: "v", to: RegistryValue(type: .dword, data: [8, 0, 0, 0]), by: somebody)
+    // Somebody else writes to the file.
+    let file = folder.path + "/system"
+    var bytes = [UInt8](try Data(contentsOf: URL(fileURLWithPath: file)))
+    bytes[4096 + 200] ^= 1
+    try Data(bytes).write(to: URL(fileURLWithPath: file))
+    #expect(throws: HiveError.self) { try registry.commit() }
+    #expect([UInt8](try Data(contentsOf: URL(fileURLWithPath: file))) == bytes)
+    #expect(registry.saveUncommitted() == [file + ".unsaved"])
+    #expect(registry.saveUncommitted() == [file + ".unsaved1"])
+    try registry.restoreKey(key("HKLM/SYSTEM/Key"), from: file + ".unsaved", by: somebody)
+    #expect(try value("HKLM/SYSTEM/Key/Key") == 8)
+  }
+
   @Test func securityIsSet() throws {
     let target = try key("HKLM/SYSTEM/Key")
     // Owner and group are the system, no lists.

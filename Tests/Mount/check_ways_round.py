@@ -456,6 +456,8 @@ def row15(m):
     check('15 the mount still has its own', os.path.isdir(m.at('Free', 'Sibling')) and os.path.isdir(m.at('Free', 'New')))
     done = run([REGWARD, 'save', m.at(), m.path('rescued.hiv')])
     check('15 which can be saved', done.returncode == 0, done)
+    m.unmount()
+    check('15 at the end it is saved beside the hive', os.path.exists(hive + '.unsaved') and open(hive, 'rb').read() == forged, os.listdir(m.folder))
 
 
 def row16(m):
