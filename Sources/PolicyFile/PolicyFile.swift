@@ -11,14 +11,14 @@ package struct PolicyFile: Sendable {
   private static let maximumSize = 16 << 20
 
   /// Reads a file that nobody but root and the current user can have changed: the file and its folder belong to one of
-  /// them and are writable by nobody else.
-  package static func load(path: String) throws(PolicyError) -> PolicyFile {
-    try parse(text: contents(of: path), fileName: path)
+  /// them and are writable by nobody else. `version` is what the rules are to be called.
+  package static func load(path: String, version: UInt64 = 1) throws(PolicyError) -> PolicyFile {
+    try parse(text: contents(of: path), fileName: path, version: version)
   }
 
   /// Reads a text; `fileName` is what problems and refusals call it.
-  package static func parse(text: String, fileName: String) throws(PolicyError) -> PolicyFile {
-    var reader = PolicyReader(fileName: fileName)
+  package static func parse(text: String, fileName: String, version: UInt64 = 1) throws(PolicyError) -> PolicyFile {
+    var reader = PolicyReader(fileName: fileName, version: version)
     let rules = reader.read(text)
     guard let rules else { throw PolicyError(problems: reader.problems) }
     return PolicyFile(rules: rules, warnings: reader.problems)

@@ -4,9 +4,14 @@ internal import Yams
 /// Walks one document's nodes, collects every problem, and builds rules of what is right.
 struct PolicyReader {
   private let fileName: String
+  /// What the rules are to be called.
+  private let version: UInt64
   private(set) var problems: [PolicyProblem] = []
 
-  init(fileName: String) { self.fileName = fileName }
+  init(fileName: String, version: UInt64) {
+    self.fileName = fileName
+    self.version = version
+  }
 
   private struct Place {
     var line: Int
@@ -47,7 +52,7 @@ struct PolicyReader {
     guard !problems.contains(where: { $0.severity == .error }) else { return nil }
     return RuleSet(
       mode: mode, subtree: subtree, hardened: hardened, monitored: monitored, processes: processes,
-      exclusions: exclusions)
+      exclusions: exclusions, version: version)
   }
 
   private mutating func compose(_ text: String) -> Node? {

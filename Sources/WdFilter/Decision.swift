@@ -20,6 +20,8 @@ package struct Decision: Sendable {
     /// A rule with a Denied bit lies below, or at the key's values.
     case deniedBelow
     case tamperProtection
+    /// No rule refuses, but the sync client does, or its silence.
+    case syncClient
   }
 
   package var verdict = Verdict.allow
@@ -40,6 +42,8 @@ package struct Decision: Sendable {
   package var process: ProcessContext?
   /// What the policy makes of the caller, for people.
   package var explanation = ""
+  /// The caller's rules hold NotifyRegistryOperationSync: the sync client is to be asked first.
+  package var asksSyncClient = false
   /// The value as it was before is to be reported.
   package var retrievesOldValue = false
 
@@ -205,6 +209,7 @@ extension RuleSet {
     decision.retrievesOldValue = !matched.isDisjoint(with: row.retrieve)
     decision.process = process
     decision.explanation = standing.explanation
+    decision.asksSyncClient = standing.rules.contains(.notifyRegistryOperationSync)
     var others = match.hits.filter { $0 != best.payload }
     if match.hardened >= 0, match.hardened != best.payload { others.append(match.hardened) }
     decision.source = source(of: best.payload)

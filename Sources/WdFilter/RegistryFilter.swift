@@ -13,11 +13,15 @@ package final class RegistryFilter: RegistryCallback {
   private let processes: ProcessTable
   private let notify: @Sendable (consuming Notification) -> Void
   private let refusals: RefusalLog
+  private let sync: SyncChannel?
+  package let counters = FilterCounters()
 
+  /// Without `sync`, processes that are to be asked about are like any others.
   package init(
     rules: RuleSet, processes: ProcessTable, notify: @escaping @Sendable (consuming Notification) -> Void,
-    refusals: RefusalLog
+    refusals: RefusalLog, sync: SyncChannel? = nil
   ) {
+    self.sync = sync
     self.rules = Mutex(rules)
     self.processes = processes
     self.notify = notify
@@ -27,17 +31,26 @@ package final class RegistryFilter: RegistryCallback {
   /// Puts other rules in force, whole: an operation is judged by the old ones or by the new ones (MpRegUpdateData).
   package func replaceRules(_ newRules: RuleSet) { rules.withLock { $0 = newRules } }
 
+  /// The rules in force.
+  package var rulesInForce: RuleSet { rules.withLock { $0 } }
+
   /// The classes that the rules in force need, pre and post, as bits of `NotifyClass`.
-  package var interests: UInt64 { rules.withLock { $0 }.interests }
+  package var interests: UInt64 { rulesInForce.interests }
 
   /// What pre leaves for post.
   private final class Watch: Sendable {
     let decision: Decision
     let oldValue: RegistryValue?
+    /// Of the rules that decided: the post is theirs too, whatever came into force meanwhile.
+    let rulesVersion: UInt64
+    /// The sync client would have refused it.
+    let decidedBy: String?
 
-    init(decision: Decision, oldValue: RegistryValue?) {
+    init(decision: Decision, oldValue: RegistryValue?, rulesVersion: UInt64, decidedBy: String?) {
+      self.decidedBy = decidedBy
       self.decision = decision
       self.oldValue = oldValue
+      self.rulesVersion = rulesVersion
     }
   }
 
@@ -45,13 +58,27 @@ package final class RegistryFilter: RegistryCallback {
     _ operation: RegistryOperation, _ call: inout RegistryCall
   ) -> NTStatus {
     let caller = call.caller
-    let rules = self.rules.withLock { $0 }
-    let decision = rules.decide(operation) {
-      processes.context(forThread: caller.threadID, uid: caller.userID, gid: caller.groupID)
+    let rules = rulesInForce
+    var decision = decide(operation, by: caller, under: rules)
+    var outcome = Self.outcome(of: decision)
+    var decidedBy: String?
+    if decision.verdict == .allow, decision.asksSyncClient, let refusal = askSyncClient(operation, decision, rules, caller) {
+      // Audit mode refuses nothing, whoever would.
+      if rules.mode == .enforce, !decision.isAudited {
+        decision.verdict = .deny
+        outcome = .refusedBySyncClient
+      } else {
+        decision.isAudited = true
+        outcome = .audited
+      }
+      decision.reason = .syncClient
+      decidedBy = refusal.reason
     }
+    counters.count(operation.preClass, outcome)
     if decision.verdict == .deny {
-      let notification = notification(
-        of: operation, operation.preClass, status: .accessDenied, decision, caller, oldValue: nil)
+      var notification = notification(
+        of: operation, operation.preClass, status: .accessDenied, decision, rules.version, caller, oldValue: nil)
+      notification.decidedBy = decidedBy
       refusals.record(notification, reason: decision.reason, explanation: decision.explanation)
       notify(notification)
       return .accessDenied
@@ -63,31 +90,72 @@ package final class RegistryFilter: RegistryCallback {
       break
     case .setValueKey(let key, let valueName, _), .deleteValueKey(let key, let valueName):
       let oldValue = decision.retrievesOldValue ? call.registry.queryValue(of: key, named: valueName) : nil
-      call.callContext = Watch(decision: decision, oldValue: oldValue)
+      call.callContext = Watch(decision: decision, oldValue: oldValue, rulesVersion: rules.version, decidedBy: decidedBy)
     default:
-      call.callContext = Watch(decision: decision, oldValue: nil)
+      call.callContext = Watch(decision: decision, oldValue: nil, rulesVersion: rules.version, decidedBy: decidedBy)
     }
     return .success
+  }
+
+  /// The decision by one version of the rules, one in some of them timed.
+  private func decide(_ operation: RegistryOperation, by caller: Caller, under rules: RuleSet) -> Decision {
+    let begin = counters.isTimed(operation.preClass) ? MonotonicClock.nanoseconds() : 0
+    var lookupTime: UInt64 = 0
+    let decision = rules.decide(operation) {
+      let before = MonotonicClock.nanoseconds()
+      let process = processes.context(forThread: caller.threadID, uid: caller.userID, gid: caller.groupID)
+      lookupTime = MonotonicClock.nanoseconds() &- before
+      counters.lookupTime.record(nanoseconds: lookupTime)
+      return process
+    }
+    if begin != 0 { counters.matchTime.record(nanoseconds: MonotonicClock.nanoseconds() &- begin &- lookupTime) }
+    return decision
+  }
+
+  private static func outcome(of decision: Decision) -> DecisionOutcome {
+    if decision.verdict == .deny { return .refused }
+    if decision.isAudited { return .audited }
+    if decision.isExempt { return .exempt }
+    return decision.reason == .untouched ? .untouched : .watched
+  }
+
+  /// Nil when the operation may go on; otherwise how it came that it may not. Waits for the client, with no lock held.
+  ///
+  /// What a rule refuses is not asked about: it would make a caller wait for nothing. A value that is written through a file is
+  /// asked about at its open, before its data is known: that is where a program looks for errors, and a truncation that nobody
+  /// writes to has no later judgement.
+  private func askSyncClient(
+    _ operation: RegistryOperation, _ decision: Decision, _ rules: RuleSet, _ caller: Caller
+  ) -> SyncOutcome? {
+    guard let sync, let process = decision.process else { return nil }
+    let outcome = sync.ask(
+      notification(
+        of: operation, operation.preClass, status: .success, decision, rules.version, caller, oldValue: nil),
+      by: SyncProcess(processID: process.processID, startTicks: process.startTicks))
+    return outcome.verdict == .deny ? outcome : nil
   }
 
   package func postOperation(
     _ operation: RegistryOperation, status: NTStatus, _ call: inout RegistryCall
   ) -> NTStatus {
     guard let watch = call.callContext as? Watch, status.isSuccess else { return .success }
-    notify(
-      notification(
-        of: operation, operation.postClass, status: status, watch.decision, call.caller, oldValue: watch.oldValue))
+    var notification = notification(
+      of: operation, operation.postClass, status: status, watch.decision, watch.rulesVersion, call.caller,
+      oldValue: watch.oldValue)
+    notification.decidedBy = watch.decidedBy
+    notify(notification)
     return .success
   }
 
   private func notification(
     of operation: RegistryOperation, _ notifyClass: NotifyClass, status: NTStatus, _ decision: Decision,
-    _ caller: Caller, oldValue: RegistryValue?
+    _ rulesVersion: UInt64, _ caller: Caller, oldValue: RegistryValue?
   ) -> Notification {
     var notification = Notification(
       time: .now(), notifyClass: notifyClass, status: status, denied: decision.verdict == .deny || decision.isAudited,
       process: Self.describe(decision.process, caller), keyName: operation.completeName)
     notification.audited = decision.isAudited
+    notification.rulesVersion = rulesVersion
     switch operation {
     case .setValueKey(_, let valueName, let value):
       notification.valueName = valueName

@@ -126,11 +126,15 @@ package final class RuleSet: Sendable {
   let matcher: RuleMatcher
   /// The OR of all rules (MonitoredKeysRules).
   package let monitoredBits: RuleBits
+  /// 1 at mount, one up with each update; in every event.
+  package let version: UInt64
 
   package init(
     mode: RuleMode = .enforce, subtree: SubtreeMode = .strict, hardened: [HardenedKey] = [],
-    monitored: [MonitoredRule] = [], processes: [ProcessRule] = [], exclusions: [ExcludedExecutable] = []
+    monitored: [MonitoredRule] = [], processes: [ProcessRule] = [], exclusions: [ExcludedExecutable] = [],
+    version: UInt64 = 1
   ) {
+    self.version = version
     self.mode = mode
     self.subtree = subtree
     self.hardened = hardened + HardeningList.keys
