@@ -60,6 +60,8 @@ final class MountHandler: ControlHandler {
     return "{" + members.map { "\"\($0.0)\":\($0.1)" }.joined(separator: ",") + "}\n"
   }
 
+  func stats() -> String { "" }
+
   /// A JSON string.
   static func quoted(_ text: String) -> String {
     var json = "\""

@@ -67,6 +67,7 @@ private final class Fixture: RegistryCallback, KernelCache, ControlHandler {
   func dropAttributes(of nodeID: UInt64) { _ = attributesDropped.withLock { $0.insert(nodeID) } }
   func why(_ name: UnicodeName) -> String { "why \(name)\n" }
   func status() -> String { "{}\n" }
+  func stats() -> String { "" }
 
   // What the kernel sends for the usual calls.
 
