@@ -31,9 +31,9 @@ package struct SyncClient: Sendable {
 
 /// Asks the sync client about an operation and waits for its answer, with a bound (RegistryEventSync).
 ///
-/// 1. Nobody waits longer than `SyncSettings.timeout`, and no lock is held meanwhile.
+/// 1. Nobody waits longer than `SyncConfiguration.timeout`, and no lock is held meanwhile.
 /// 2. The rule is one-shot: who was answered for correctly is not asked about again, as long as it lives and is remembered.
-/// 3. Silence never means more than `SyncSettings.onTimeout`: where that is *deny*, a starved client lets nothing pass.
+/// 3. Silence never means more than `SyncConfiguration.onTimeout`: where that is *deny*, a starved client lets nothing pass.
 /// 4. A client that goes away wakes those who wait for it.
 /// 5. At most `mostWaiting` operations wait at once, so that the mount keeps threads for everybody else.
 package final class SyncChannel: Sendable {
@@ -96,7 +96,7 @@ package final class SyncChannel: Sendable {
   }
 
   private struct State {
-    var settings = SyncSettings()
+    var configuration = SyncConfiguration()
     var client: SyncClient?
     /// Of the client now; each registration has its own.
     var clientID: UInt64 = 0
@@ -147,12 +147,12 @@ package final class SyncChannel: Sendable {
   ) -> SyncOutcome {
     let event = KernelEvent()
     let begin = clock.now()
-    let question = state.withLock { state -> Result<(UInt64, SyncClient, SyncSettings), Unasked> in
+    let question = state.withLock { state -> Result<(UInt64, SyncClient, SyncConfiguration), Unasked> in
       func unasked(_ outcome: SyncOutcome, _ counter: WritableKeyPath<Counters, UInt64>) -> Unasked {
         state.counters[type, default: Counters()][keyPath: counter] += 1
         return Unasked(outcome: outcome)
       }
-      let silence = state.settings.onTimeout
+      let silence = state.configuration.onTimeout
       if state.answered.contains(process) { return .failure(Unasked(outcome: .notAsked)) }
       guard let client = state.client else { return .failure(unasked(.unattended(silence), \.unattended)) }
       // It would wait for itself.
@@ -162,17 +162,17 @@ package final class SyncChannel: Sendable {
       state.sequence += 1
       state.waiters[state.sequence] = Waiter(type: type, clientID: state.clientID, event: event)
       state.counters[type, default: Counters()].sent += 1
-      return .success((state.sequence, client, state.settings))
+      return .success((state.sequence, client, state.configuration))
     }
-    let (sequence, client, settings): (UInt64, SyncClient, SyncSettings)
+    let (sequence, client, configuration): (UInt64, SyncClient, SyncConfiguration)
     switch question {
     case .failure(let unasked): return unasked.outcome
-    case .success(let asked): (sequence, client, settings) = asked
+    case .success(let asked): (sequence, client, configuration) = asked
     }
 
     let message = message(notification, type, sequence, client)
     let failure = message.count <= Self.longestMessage ? client.send(message) : EMSGSIZE
-    if failure == 0 { wait(event, milliseconds: settings.timeout, since: begin) }
+    if failure == 0 { wait(event, milliseconds: configuration.timeout, since: begin) }
     let now = clock.now()
     return state.withLock { state in
       let waiter = state.waiters.removeValue(forKey: sequence)
@@ -186,19 +186,19 @@ package final class SyncChannel: Sendable {
         if verdict == .deny { counters.denied += 1 }
         return .answered(verdict)
       case .clientGone:
-        return .unattended(settings.onTimeout)
+        return .unattended(configuration.onTimeout)
       case nil where failure != 0:
         counters.errors += 1
         counters.lastError = failure
-        return .unattended(settings.onTimeout)
+        return .unattended(configuration.onTimeout)
       case nil:
         counters.timeouts += 1
         state.timeoutsInARow += 1
-        if state.timeoutsInARow >= state.settings.timeoutsUntilPassThrough {
+        if state.timeoutsInARow >= state.configuration.timeoutsUntilPassThrough {
           state.timeoutsInARow = 0
-          state.retryAt = now &+ UInt64(state.settings.retryAfter) &* 1_000_000
+          state.retryAt = now &+ UInt64(state.configuration.retryAfter) &* 1_000_000
         }
-        return .timedOut(settings.onTimeout)
+        return .timedOut(configuration.onTimeout)
       }
     }
   }
@@ -281,9 +281,9 @@ package final class SyncChannel: Sendable {
   // MARK: Settings and totals
 
   /// Holds for the next question; those who wait already wait as they began.
-  package var settings: SyncSettings {
-    get { state.withLock { $0.settings } }
-    set { state.withLock { $0.settings = newValue } }
+  package var configuration: SyncConfiguration {
+    get { state.withLock { $0.configuration } }
+    set { state.withLock { $0.configuration = newValue } }
   }
 
   /// New rules give every process its bit again.

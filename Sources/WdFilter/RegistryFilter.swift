@@ -32,10 +32,10 @@ package final class RegistryFilter: RegistryCallback {
   package func replaceRules(_ newRules: RuleSet) { rules.withLock { $0 = newRules } }
 
   /// The rules in force.
-  package var rulesInForce: RuleSet { rules.withLock { $0 } }
+  package var ruleSet: RuleSet { rules.withLock { $0 } }
 
   /// The classes that the rules in force need, pre and post, as bits of `NotifyClass`.
-  package var interests: UInt64 { rulesInForce.interests }
+  package var interests: UInt64 { ruleSet.interests }
 
   /// What pre leaves for post.
   private final class Watch: Sendable {
@@ -58,7 +58,7 @@ package final class RegistryFilter: RegistryCallback {
     _ operation: RegistryOperation, _ call: inout RegistryCall
   ) -> NTStatus {
     let caller = call.caller
-    let rules = rulesInForce
+    let rules = ruleSet
     var decision = decide(operation, by: caller, under: rules)
     var outcome = Self.outcome(of: decision)
     var decidedBy: String?

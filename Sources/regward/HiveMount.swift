@@ -35,9 +35,10 @@ struct HiveMount {
     let largestText = min(Self.largestText, 2 * opened.longestData)
     let currentControlSet = HiveSurvey.currentControlSet(opened)
 
+    let encoder = EventEncoder(currentControlSet: currentControlSet)
     var sink: FileSink?
     if let log = options.log {
-      do { sink = try FileSink(path: log, encoder: EventEncoder(currentControlSet: currentControlSet)) } catch {
+      do { sink = try FileSink(path: log, encoder: encoder) } catch {
         throw MountFailure("cannot open the log \(error.path): \(Console.reason(error.errno))")
       }
     }
@@ -46,13 +47,19 @@ struct HiveMount {
 
     let refusals = RefusalLog()
     let callbacks = CallbackStack()
+    let processes = ProcessTable()
+    let sync = SyncChannel(encoder: encoder)
+    let filter = RegistryFilter(
+      rules: policy.rules, processes: processes, notify: { queue.enqueue($0) }, refusals: refusals, sync: sync)
+    var cookie: CallbackCookie?
     if !options.isReadOnly {
-      let filter = RegistryFilter(
-        rules: policy.rules, processes: ProcessTable(), notify: { queue.enqueue($0) }, refusals: refusals)
       guard let altitude = Altitude(RegistryFilter.altitude),
-        (try? callbacks.register(filter, altitude: altitude, interests: filter.interests)) != nil
+        let registered = try? callbacks.register(filter, altitude: altitude, interests: filter.interests)
       else { throw MountFailure("the filter's altitude is taken", status: MountFailure.systemStatus) }
+      cookie = registered
     }
+    let rules = RulesInForce(
+      policy: policy, path: options.policy, filter: filter, sync: sync, callbacks: callbacks, cookie: cookie)
     let registry = Registry(
       hive: opened, completeName: completeName, callbacks: callbacks, isReadOnly: options.isReadOnly)
     // A root that cannot be read would make a mount that nobody can enter.
@@ -64,14 +71,15 @@ struct HiveMount {
       isReadOnly: options.isReadOnly)
     let handler = MountHandler(
       facts: MountFacts(
-        hive: hive, mountPoint: mountPoint, location: completeName, policy: policy,
-        policyName: options.policy ?? DefaultPolicy.fileName, isReadOnly: options.isReadOnly),
-      refusals: refusals, queue: queue, sink: sink)
+        hive: hive, mountPoint: mountPoint, location: completeName, isReadOnly: options.isReadOnly),
+      filter: filter, rules: rules, refusals: refusals, queue: queue, sink: sink, sync: sync)
     let fileSystem = RegistryFileSystem(
       registry: registry, presentation: presentation, largestText: largestText, handler: handler)
 
-    let reopening = sink.map { LogReopening($0) }
-    let (hive, inSystemLog) = (hive, isDaemon)
+    let (hive, inSystemLog, logSink) = (hive, isDaemon, sink)
+    let signals = SignalListener(
+      onHangUp: { Self.update(rules, hive: hive, inSystemLog: inSystemLog) }, onUser2: { logSink?.reopen() })
+    let socket = listen(handler, rules, sync, processes)
     let flusher = LazyFlusher(registry: registry) { error in
       Console.tell("\(hive): \(error)", inSystemLog: inSystemLog)
     }
@@ -91,7 +99,8 @@ struct HiveMount {
       let status = error == .resources || error == .session ? MountFailure.systemStatus : MountFailure.mountStatus
       failure = MountFailure(error.description, status: status)
     }
-    reopening?.stop()
+    signals.stop()
+    socket?.stop()
     flusher.stop()
     do throws(HiveError) { try registry.commit() } catch {
       failure = MountFailure("\(hive): the last changes are not on the disk: \(error)", status: MountFailure.systemStatus)
@@ -99,6 +108,48 @@ struct HiveMount {
     guard let failure else { return }
     if isMounted, isDaemon { Console.tell(failure.message, inSystemLog: true) }
     throw failure
+  }
+
+  /// SIGHUP.
+  private static func update(_ rules: RulesInForce, hive: String, inSystemLog: Bool) {
+    do throws(PolicyError) {
+      let update = try rules.update()
+      for warning in update.warnings { Console.tell(warning.lintLine, inSystemLog: inSystemLog) }
+      Console.tell(
+        "\(hive): rules of version \(update.newVersion) are in force", inSystemLog: inSystemLog)
+    } catch {
+      for problem in error.problems { Console.tell(problem.lintLine, inSystemLog: inSystemLog) }
+      Console.tell("\(hive): the policy cannot be used; the old rules stay in force", inSystemLog: inSystemLog)
+    }
+  }
+
+  /// The control socket. A mount without one is still a mount: it says why, and can be told by signals.
+  private func listen(
+    _ handler: MountHandler, _ rules: RulesInForce, _ sync: SyncChannel, _ processes: ProcessTable
+  ) -> ControlSocket? {
+    let (hive, inSystemLog) = (hive, isDaemon)
+    guard let directory = RuntimeDirectory.forThisProcess() else {
+      Console.tell("\(hive): no control socket: there is no XDG_RUNTIME_DIR")
+      return nil
+    }
+    let service = ControlService(
+      sync: sync, version: { rules.state.policy.rules.version }, statistics: { handler.statusJSON },
+      update: { path throws(PolicyError) in
+        do throws(PolicyError) { return try rules.update(from: path) } catch {
+          // The log should know as well as who asked.
+          Console.tell("\(hive): \(error.description); the old rules stay in force", inSystemLog: inSystemLog)
+          throw error
+        }
+      })
+    do throws(MountFailure) {
+      let socket = try ControlSocket(
+        for: mountPoint, in: directory, service: service, judge: .forThisProcess(processes))
+      handler.attach(socket)
+      return socket
+    } catch {
+      Console.tell("\(hive): no control socket: \(error.message)")
+      return nil
+    }
   }
 
   private func checkMountPoint() throws(MountFailure) {
@@ -121,10 +172,7 @@ struct HiveMount {
   }
 
   private func loadPolicy() throws(MountFailure) -> PolicyFile {
-    do throws(PolicyError) {
-      if let path = options.policy { return try PolicyFile.load(path: path) }
-      return try PolicyFile.parse(text: DefaultPolicy.text, fileName: DefaultPolicy.fileName)
-    } catch {
+    do throws(PolicyError) { return try RulesInForce.load(options.policy, version: 1) } catch {
       throw MountFailure(error.description, status: MountFailure.usageStatus)
     }
   }

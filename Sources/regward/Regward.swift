@@ -7,7 +7,10 @@ struct Regward: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "regward",
     abstract: "Mounts a Windows registry hive as directories and files, and lets no change pass unjudged.",
-    subcommands: [MountCommand.self, UnmountCommand.self, WhyCommand.self, DumpCommand.self, RulesCommand.self]
+    subcommands: [
+      MountCommand.self, UnmountCommand.self, ReloadCommand.self, StatusCommand.self, WhyCommand.self, DumpCommand.self,
+      RulesCommand.self,
+    ]
   )
 
   static func main() {

@@ -71,11 +71,11 @@ private func deny(_ sequence: UInt64) -> SyncChannel.Reply { .init(type: 2, sequ
 @Suite("The sync channel (wdfilter.md 5)")
 struct SyncChannelTests {
   @Test func theDefaultsAreTheDrivers() {
-    let settings = SyncSettings()
-    #expect(settings.timeout == 5000)
-    #expect(settings.timeoutsUntilPassThrough == 4)
-    #expect(settings.retryAfter == 60_000)
-    #expect(settings.onTimeout == .allow)
+    let configuration = SyncConfiguration()
+    #expect(configuration.timeout == 5000)
+    #expect(configuration.timeoutsUntilPassThrough == 4)
+    #expect(configuration.retryAfter == 60_000)
+    #expect(configuration.onTimeout == .allow)
     #expect(SyncMessageType.registryEventSync.rawValue == 2)
   }
 
@@ -135,7 +135,7 @@ struct SyncChannelTests {
   @Test(arguments: SyncVerdict.allCases)
   func silenceMeansWhatOnTimeoutSays(verdict: SyncVerdict) throws {
     let bench = Bench()
-    bench.channel.settings.onTimeout = verdict
+    bench.channel.configuration.onTimeout = verdict
     #expect(bench.ask() == .unattended(verdict))
     let client = try bench.attach()
     for _ in 0..<4 { #expect(bench.ask() == .timedOut(verdict)) }
@@ -165,9 +165,9 @@ struct SyncChannelTests {
 
   @Test func theSettingsHoldForTheNextQuestion() throws {
     let bench = Bench()
-    bench.channel.settings.timeout = 20
-    bench.channel.settings.timeoutsUntilPassThrough = 1
-    bench.channel.settings.retryAfter = 30
+    bench.channel.configuration.timeout = 20
+    bench.channel.configuration.timeoutsUntilPassThrough = 1
+    bench.channel.configuration.retryAfter = 30
     try bench.attach()
     #expect(bench.ask() == .timedOut(.allow))
     #expect(bench.counters.totalWait == 20_000_000)
@@ -200,7 +200,7 @@ struct SyncChannelTests {
 
   @Test func aClientThatCannotBeToldIsAnError() throws {
     let bench = Bench()
-    bench.channel.settings.onTimeout = .deny
+    bench.channel.configuration.onTimeout = .deny
     try bench.attach(failure: EAGAIN)
     #expect(bench.ask() == .unattended(.deny))
     #expect(bench.counters.errors == 1)
@@ -239,8 +239,8 @@ struct SyncChannelTests {
   /// With the real clock and real threads: the client goes, and who waits goes on long before the time is up. As many wait as may.
   @Test func aClientThatDiesWakesTheWaiters() throws {
     let channel = SyncChannel(encoder: EventEncoder())
-    channel.settings.timeout = 60_000
-    channel.settings.onTimeout = .deny
+    channel.configuration.timeout = 60_000
+    channel.configuration.onTimeout = .deny
     let id = try #require(channel.attach(SyncClient(processID: 1, isDeciding: true) { _ in 0 }))
     let outcomes = Bench.Box<[SyncOutcome]>([])
     let threads = try (0..<SyncChannel.mostWaiting).map { number in

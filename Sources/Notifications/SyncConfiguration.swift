@@ -4,7 +4,7 @@ package enum SyncVerdict: String, CaseIterable, Sendable {
 }
 
 /// How long the filter waits for the sync client, and what its silence means (wdfilter.md 5).
-package struct SyncSettings: Hashable, Sendable {
+package struct SyncConfiguration: Hashable, Sendable {
   /// For one answer, milliseconds.
   package var timeout = 5000
   /// So many time-outs in a row, and nobody is asked for `retryAfter` milliseconds.
@@ -13,10 +13,10 @@ package struct SyncSettings: Hashable, Sendable {
   /// What holds when no answer came: after a time-out, while nobody is asked, and when no client is there.
   package var onTimeout = SyncVerdict.allow
 
-  /// The bounds within which a setting makes sense: nobody waits for an hour, and nobody is never asked again.
-  package static let timeoutRange = 1...60_000
+  /// The bounds within which a setting makes sense: those of the policy's `sync`.
+  package static let timeoutRange = 1...600_000
   package static let timeoutsRange = 1...1000
-  package static let retryRange = 1...3_600_000
+  package static let retryRange = 1...86_400_000
 
   package init() {}
 }
