@@ -76,7 +76,11 @@ let package = Package(
       dependencies: ["Executive", "HiveStorage", "ConfigurationManager", "RegistryFileSystem"],
       swiftSettings: settings),
     .testTarget(name: "FUSEServerTests", dependencies: ["FUSEServer"], swiftSettings: settings),
-    .testTarget(name: "regwardTests", dependencies: ["Executive", "regward"], swiftSettings: settings),
+    .testTarget(
+      name: "regwardTests",
+      dependencies: [
+        "Executive", "ConfigurationManager", "ProcessTable", "Notifications", "WdFilter", "PolicyFile", "regward",
+      ], swiftSettings: settings),
     .testTarget(
       name: "HiveSamplesTests", dependencies: ["Executive", "HiveStorage", "HiveSamples"],
       swiftSettings: settings),

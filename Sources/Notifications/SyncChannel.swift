@@ -53,6 +53,8 @@ package final class SyncChannel: Sendable {
     package var crowded: UInt64 = 0
     /// Nanoseconds that operations have waited.
     package var totalWait: UInt64 = 0
+
+    package init() {}
   }
 
   /// What a client says about a message.

@@ -183,9 +183,6 @@ struct PolicyReader {
     if rule.givesPrivileges, pattern.restsOnExecutable, let executable = pattern.executable {
       checkOwner(executable, place(executableNode(when) ?? when))
     }
-    if (rules ?? []).contains(.notifyRegistryOperationSync) {
-      warn(entry["rules"] ?? node, "NotifyRegistryOperationSync is not in force yet")
-    }
     return rule
   }
 
