@@ -74,11 +74,16 @@ final class RulesInForce: Sendable {
       } catch {
         current.withLock { state in
           state.failures += 1
-          state.lastError = error.description
+          state.lastError = Self.summary(error)
         }
         throw error
       }
     }
+  }
+
+  /// The first errors, a line each: the status goes into one packet.
+  private static func summary(_ error: PolicyError) -> String {
+    error.description.split(separator: "\n").prefix(10).map { $0.prefix(1000) }.joined(separator: "\n")
   }
 
   private func enforce(_ rules: RuleSet) {

@@ -167,6 +167,9 @@ struct SyncAndCounterTests {
     #expect(counters.count(of: .preDeleteKey, .refused) == 1)
     #expect(counters.count(of: .preRenameKey, .refused) == 1)
     #expect(counters.count(of: .refused) == 2)
+    // There is a place for every class and outcome.
+    for outcome in DecisionOutcome.allCases { _ = counters.count(of: outcome) }
+    #expect(counters.count(of: .refusedBySyncClient) == 0)
     #expect(counters.count(of: .exempt) == 0)
     #expect(counters.lookupTime.snapshot.count == 3)
 
