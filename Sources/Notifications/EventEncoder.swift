@@ -116,7 +116,7 @@ package struct EventEncoder: Sendable {
     }
     if event.ruleIDs.count > 1 { json.member("rule_ids", event.ruleIDs) }
     json.member("rule_source", event.ruleSource)
-    json.member("rules_version", event.rulesVersion)
+    if event.rulesVersion != 0 { json.member("rules_version", event.rulesVersion) }
     json.member("decided_by", event.decidedBy)
     if !event.matchHashes.isEmpty { json.member("match_hashes", event.matchHashes) }
     if let data = event.oldValue { json.object("previous") { EventData(data).write(to: &$0) } }

@@ -42,6 +42,8 @@ package struct Decision: Sendable {
   package var process: ProcessContext?
   /// What the policy makes of the caller, for people.
   package var explanation = ""
+  /// Of the rules that decided: what is told after the operation is theirs too, whatever came into force meanwhile.
+  package var rulesVersion: UInt64 = 0
   /// The caller's rules hold NotifyRegistryOperationSync: the sync client is to be asked first.
   package var asksSyncClient = false
   /// The value as it was before is to be reported.
@@ -207,6 +209,7 @@ extension RuleSet {
     decision.matchedRules = matched
     decision.finalKeyRules = matched.intersection(row.flag)
     decision.retrievesOldValue = !matched.isDisjoint(with: row.retrieve)
+    decision.rulesVersion = version
     decision.process = process
     decision.explanation = standing.explanation
     decision.asksSyncClient = standing.rules.contains(.notifyRegistryOperationSync)

@@ -32,25 +32,22 @@ package final class RegistryFilter: RegistryCallback {
   package func replaceRules(_ newRules: RuleSet) { rules.withLock { $0 = newRules } }
 
   /// The rules in force.
-  package var ruleSet: RuleSet { rules.withLock { $0 } }
+  package var rulesInForce: RuleSet { rules.withLock { $0 } }
 
   /// The classes that the rules in force need, pre and post, as bits of `NotifyClass`.
-  package var interests: UInt64 { ruleSet.interests }
+  package var interests: UInt64 { rulesInForce.interests }
 
   /// What pre leaves for post.
   private final class Watch: Sendable {
     let decision: Decision
     let oldValue: RegistryValue?
-    /// Of the rules that decided: the post is theirs too, whatever came into force meanwhile.
-    let rulesVersion: UInt64
     /// The sync client would have refused it.
     let decidedBy: String?
 
-    init(decision: Decision, oldValue: RegistryValue?, rulesVersion: UInt64, decidedBy: String?) {
+    init(decision: Decision, oldValue: RegistryValue?, decidedBy: String?) {
       self.decidedBy = decidedBy
       self.decision = decision
       self.oldValue = oldValue
-      self.rulesVersion = rulesVersion
     }
   }
 
@@ -58,11 +55,11 @@ package final class RegistryFilter: RegistryCallback {
     _ operation: RegistryOperation, _ call: inout RegistryCall
   ) -> NTStatus {
     let caller = call.caller
-    let rules = ruleSet
+    let rules = rulesInForce
     var decision = decide(operation, by: caller, under: rules)
     var outcome = Self.outcome(of: decision)
     var decidedBy: String?
-    if decision.verdict == .allow, decision.asksSyncClient, let refusal = askSyncClient(operation, decision, rules, caller) {
+    if decision.verdict == .allow, decision.asksSyncClient, let refusal = askSyncClient(operation, decision, caller) {
       // Audit mode refuses nothing, whoever would.
       if rules.mode == .enforce, !decision.isAudited {
         decision.verdict = .deny
@@ -76,8 +73,8 @@ package final class RegistryFilter: RegistryCallback {
     }
     counters.count(operation.preClass, outcome)
     if decision.verdict == .deny {
-      var notification = notification(
-        of: operation, operation.preClass, status: .accessDenied, decision, rules.version, caller, oldValue: nil)
+      var notification = Self.notification(
+        of: operation, operation.preClass, status: .accessDenied, decision, caller, oldValue: nil)
       notification.decidedBy = decidedBy
       refusals.record(notification, reason: decision.reason, explanation: decision.explanation)
       notify(notification)
@@ -90,9 +87,9 @@ package final class RegistryFilter: RegistryCallback {
       break
     case .setValueKey(let key, let valueName, _), .deleteValueKey(let key, let valueName):
       let oldValue = decision.retrievesOldValue ? call.registry.queryValue(of: key, named: valueName) : nil
-      call.callContext = Watch(decision: decision, oldValue: oldValue, rulesVersion: rules.version, decidedBy: decidedBy)
+      call.callContext = Watch(decision: decision, oldValue: oldValue, decidedBy: decidedBy)
     default:
-      call.callContext = Watch(decision: decision, oldValue: nil, rulesVersion: rules.version, decidedBy: decidedBy)
+      call.callContext = Watch(decision: decision, oldValue: nil, decidedBy: decidedBy)
     }
     return .success
   }
@@ -125,12 +122,12 @@ package final class RegistryFilter: RegistryCallback {
   /// asked about at its open, before its data is known: that is where a program looks for errors, and a truncation that nobody
   /// writes to has no later judgement.
   private func askSyncClient(
-    _ operation: RegistryOperation, _ decision: Decision, _ rules: RuleSet, _ caller: Caller
+    _ operation: RegistryOperation, _ decision: Decision, _ caller: Caller
   ) -> SyncOutcome? {
     guard let sync, let process = decision.process else { return nil }
     let outcome = sync.ask(
-      notification(
-        of: operation, operation.preClass, status: .success, decision, rules.version, caller, oldValue: nil),
+      Self.notification(
+        of: operation, operation.preClass, status: .success, decision, caller, oldValue: nil),
       by: SyncProcess(processID: process.processID, startTicks: process.startTicks))
     return outcome.verdict == .deny ? outcome : nil
   }
@@ -139,23 +136,22 @@ package final class RegistryFilter: RegistryCallback {
     _ operation: RegistryOperation, status: NTStatus, _ call: inout RegistryCall
   ) -> NTStatus {
     guard let watch = call.callContext as? Watch, status.isSuccess else { return .success }
-    var notification = notification(
-      of: operation, operation.postClass, status: status, watch.decision, watch.rulesVersion, call.caller,
-      oldValue: watch.oldValue)
+    var notification = Self.notification(
+      of: operation, operation.postClass, status: status, watch.decision, call.caller, oldValue: watch.oldValue)
     notification.decidedBy = watch.decidedBy
     notify(notification)
     return .success
   }
 
-  private func notification(
+  static func notification(
     of operation: RegistryOperation, _ notifyClass: NotifyClass, status: NTStatus, _ decision: Decision,
-    _ rulesVersion: UInt64, _ caller: Caller, oldValue: RegistryValue?
+    _ caller: Caller, oldValue: RegistryValue?
   ) -> Notification {
     var notification = Notification(
       time: .now(), notifyClass: notifyClass, status: status, denied: decision.verdict == .deny || decision.isAudited,
       process: Self.describe(decision.process, caller), keyName: operation.completeName)
     notification.audited = decision.isAudited
-    notification.rulesVersion = rulesVersion
+    notification.rulesVersion = decision.rulesVersion
     switch operation {
     case .setValueKey(_, let valueName, let value):
       notification.valueName = valueName

@@ -54,7 +54,7 @@ final class MountHandler: ControlHandler {
   /// The facts, then what was counted.
   var statusJSON: JSONValue {
     let rules = rules.state
-    let ruleSet = filter.ruleSet
+    let ruleSet = filter.rulesInForce
     let statistics = statistics
     let facts: KeyValuePairs<String, JSONValue> = [
       "pid": .count(getpid()), "hive": .text(facts.hive), "mountPoint": .text(facts.mountPoint),
@@ -70,7 +70,7 @@ final class MountHandler: ControlHandler {
 
   private var statistics: MountStatistics {
     let state = rules.state
-    let rules = filter.ruleSet
+    let rules = filter.rulesInForce
     var statistics = MountStatistics()
     statistics.rulesVersion = rules.version
     statistics.hardened = rules.hardened.count

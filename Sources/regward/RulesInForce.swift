@@ -60,7 +60,7 @@ final class RulesInForce: Sendable {
   func update(from path: String? = nil) throws(PolicyError) -> Update {
     try updating.withLock { _ throws(PolicyError) in
       let path = path ?? state.path
-      let oldVersion = filter.ruleSet.version
+      let oldVersion = filter.rulesInForce.version
       do throws(PolicyError) {
         let policy = try Self.load(path, version: oldVersion + 1)
         enforce(policy.rules)

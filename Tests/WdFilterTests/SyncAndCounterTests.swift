@@ -199,6 +199,6 @@ struct SyncAndCounterTests {
     bench.run(delete(acme), by: .unknown)
     bench.run(rename(acme, "x"), by: .unknown)
     #expect(bench.notifications.map(\.rulesVersion) == [1, 2, 2])
-    #expect(bench.filter.ruleSet.version == 2)
+    #expect(bench.filter.rulesInForce.version == 2)
   }
 }
