@@ -30,8 +30,8 @@ extension Registry {
 
   /// Sets a value by an admission given when its file was opened; for the close that has no caller.
   ///
-  /// An admission that callbacks have changed since is not honoured: what the rules refuse now must not be done by leave of those of
-  /// yesterday. The operation is dispatched anew then, for nobody: the thread that opened the file may be gone and its number
+  /// An admission that callbacks have changed since is not honoured: what the rules refuse now must not be done by leave of older
+  /// ones. The operation is dispatched anew then, for nobody: the thread that opened the file may be gone and its number
   /// another's, so its name would prove nothing, and an unknown caller is never exempt. What is lost by that is little, for who
   /// closes is asked by `flush` before, with his name.
   package func setValue(

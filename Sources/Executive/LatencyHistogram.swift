@@ -1,7 +1,7 @@
 internal import Synchronization
 
-/// How often something took how long, in nanoseconds: counted in buckets of four to each power of two, so that a quantile is told to
-/// within a quarter of itself. Written by any thread without waiting.
+/// How often something took how long, in nanoseconds: counted in buckets of four to each power of two, so that a quantile is told
+/// to within a quarter of itself. Written by any thread without waiting.
 package final class LatencyHistogram: Sendable {
   /// Durations below 2^5 ns share the first bucket, those from 2^36 ns (69 s) on the last.
   private static let lowest = 5
@@ -61,8 +61,8 @@ package final class LatencyHistogram: Sendable {
       return list
     }
 
-    /// The bound below which `fraction` of the durations lie, nanoseconds; nil when there are none. The last bucket has no bound and
-    /// tells its beginning.
+    /// The bound below which `fraction` of the durations lie, nanoseconds; nil when there are none. The last bucket has no bound
+    /// and tells its beginning.
     package func quantile(_ fraction: Double) -> UInt64? {
       let count = count
       guard count > 0 else { return nil }

@@ -31,8 +31,8 @@ package final class FilterCounters: Sendable {
   /// One in so many decisions is timed, per class: asking the clock twice costs 65 ns, a good part of what is to be measured.
   package static let timedShare: UInt64 = 64
 
-  /// By class, then outcome. One relaxed add per decision, measured: 8 ns, and 16 where two processors count the same thing. Counters
-  /// of each thread's own would save that, and cost a look for the thread.
+  /// By class, then outcome. One relaxed add per decision, measured: 8 ns, and 16 where two processors count the same thing.
+  /// Counters of each thread's own would save that, and cost a look for the thread.
   private let decisions = InlineArray<306, Atomic<UInt64>> { _ in Atomic(0) }
   /// Finding the rules and deciding, without learning who asks; sampled.
   package let matchTime = LatencyHistogram()

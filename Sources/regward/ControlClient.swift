@@ -58,7 +58,9 @@ enum MountStatus {
     guard let mountPoint = MountTable.mount(of: absolute, among: MountTable.read()) else {
       throw MountFailure("\(path) lies on no regward mount", status: MountFailure.systemStatus)
     }
-    guard let text = FileText.read(mountPoint + "/%ctl/status") else { throw .system("cannot ask \(mountPoint)", errno) }
+    guard let text = FileText.read(mountPoint + "/%ctl/status") else {
+      throw .system("cannot ask \(mountPoint)", errno)
+    }
     return text
   }
 

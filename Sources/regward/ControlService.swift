@@ -148,7 +148,9 @@ final class ControlService: Sendable {
 
   private func configure(_ request: JSONValue) throws(Refusal) {
     var configuration = sync.configuration
-    func number(_ name: String, _ range: ClosedRange<Int>, _ set: (inout SyncConfiguration, Int) -> Void) throws(Refusal) {
+    func number(
+      _ name: String, _ range: ClosedRange<Int>, _ set: (inout SyncConfiguration, Int) -> Void
+    ) throws(Refusal) {
       guard let value = request[name] else { return }
       guard let number = value.integer.map({ Int(clamping: $0) }), range.contains(number) else {
         throw Refusal("'\(name)' must be a number from \(range.lowerBound) to \(range.upperBound)")

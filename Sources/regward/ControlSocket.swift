@@ -5,8 +5,8 @@ internal import Synchronization
 /// The socket through which a mount is controlled: one thread, which waits for nobody in particular.
 ///
 /// 1. At most `mostConnections` at once; who comes then is told so and closed, as is who may not be here.
-/// 2. A packet has at most `SequencedSocket.longestPacket` bytes. Who sends a longer one, an empty one, or one that is no JSON is cut
-///    off; so is who does not read.
+/// 2. A packet has at most `SequencedSocket.longestPacket` bytes. Who sends a longer one, an empty one, or one that is no JSON is
+///    cut off; so is who does not read.
 /// 3. Each connection gets one packet handled per round, so none keeps the others from their turn.
 /// 4. A name is taken over only from a socket that nobody listens on, and removed only while it is ours.
 final class ControlSocket: Sendable {

@@ -87,8 +87,8 @@ struct MountStatistics: Sendable {
   private static func json(_ snapshot: LatencyHistogram.Snapshot) -> JSONValue {
     func quantile(_ fraction: Double) -> JSONValue { snapshot.quantile(fraction).map { .count($0) } ?? .null }
     return .object([
-      "count": .count(snapshot.count), "sum_ns": .count(snapshot.sum), "p50_ns": quantile(0.5), "p99_ns": quantile(0.99),
-      "max_ns": quantile(1),
+      "count": .count(snapshot.count), "sum_ns": .count(snapshot.sum), "p50_ns": quantile(0.5),
+      "p99_ns": quantile(0.99), "max_ns": quantile(1),
     ])
   }
 
@@ -138,7 +138,8 @@ struct MountStatistics: Sendable {
       }
     }
     text.family(
-      "regward_match_seconds", .histogram, "Time to find and weigh rules, one in \(FilterCounters.timedShare) decisions."
+      "regward_match_seconds", .histogram,
+      "Time to find and weigh rules, one in \(FilterCounters.timedShare) decisions."
     ) { $0.histogram(matchTime) }
     text.family("regward_process_lookup_seconds", .histogram, "Time to learn who asks, when a rule has matched.") {
       $0.histogram(lookupTime)
@@ -158,7 +159,7 @@ struct MountStatistics: Sendable {
       text.family("regward_control_connections", .gauge, "Clients of the control socket.", control.connections)
       text.family("regward_control_accepted_total", .counter, "Connections let in.", control.accepted)
       text.family("regward_control_refused_total", .counter, "Connections refused.", control.refused)
-      text.family("regward_control_cut_off_total", .counter, "Connections ended for what the client did.", control.cutOff)
+      text.family("regward_control_cut_off_total", .counter, "Connections ended for what a client did.", control.cutOff)
       text.family("regward_control_packets_total", .counter, "Packets received.", control.packets)
     }
     return text.text

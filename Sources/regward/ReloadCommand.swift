@@ -7,10 +7,11 @@ struct ReloadCommand: ParsableCommand {
     commandName: "reload",
     abstract: "Reads the policy of a mount again, without unmounting.",
     discussion: """
-      All of the new rules come into force, or none: on any error the old ones stay. Files that are open are judged by the new rules \
-      at their next write. SIGHUP to the daemon does the same.
+      All of the new rules come into force, or none: on any error the old ones stay. Files that are open are judged by the new \
+      rules at their next write. SIGHUP to the daemon does the same.
 
-      Prints the old and the new version of the rules; each problem is one line, FILE:LINE:COLUMN: error: or warning: and what it is.
+      Prints the old and the new version of the rules; each problem is one line, FILE:LINE:COLUMN: error: or warning: \
+      and what it is.
 
       Exit status: 0 the new rules are in force, 1 the policy has errors, 2 the mount cannot be asked.
       """)
@@ -39,7 +40,8 @@ struct ReloadCommand: ParsableCommand {
     let problems = answer["problems"]?.elements ?? []
     // As `regward rules lint` has them, for the same tools.
     for problem in problems { Console.write(Array((Self.line(problem) + "\n").utf8), to: STDERR_FILENO) }
-    guard answer["status"]?.string == "ok", let old = answer["old_version"]?.integer, let new = answer["version"]?.integer
+    guard answer["status"]?.string == "ok", let old = answer["old_version"]?.integer,
+      let new = answer["version"]?.integer
     else {
       let reason = answer["error"]?.string ?? "the answer is not understood"
       throw MountFailure(reason, status: answer["problems"] == nil ? MountFailure.systemStatus : 1)

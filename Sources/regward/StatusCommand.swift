@@ -16,7 +16,8 @@ struct StatusCommand: ParsableCommand {
 
   func run() throws {
     do throws(MountFailure) {
-      let text = json ? try MountStatus.text(of: mountPoint) : Array(Self.text(of: try MountStatus.read(of: mountPoint)).utf8)
+      let text = json
+        ? try MountStatus.text(of: mountPoint) : Array(Self.text(of: try MountStatus.read(of: mountPoint)).utf8)
       Console.write(text, to: STDOUT_FILENO)
     } catch {
       Console.tell(error.message)
@@ -34,7 +35,8 @@ struct StatusCommand: ParsableCommand {
       ("socket", status["socket"]?.string ?? "none"), ("policy", status["policy"]?.string ?? "?"),
       (
         "rules",
-        "version \(number("rulesVersion")), mode \(status["mode"]?.string ?? "?"): \(number("rules", "hardened")) hardened, "
+        "version \(number("rulesVersion")), mode \(status["mode"]?.string ?? "?"): "
+          + "\(number("rules", "hardened")) hardened, "
           + "\(number("rules", "monitored")) monitored, \(number("rules", "processes")) processes"
       ),
       ("updates", "\(number("updates", "succeeded")) done, \(number("updates", "failed")) failed"),
@@ -77,7 +79,8 @@ struct StatusCommand: ParsableCommand {
   private static func time(_ time: JSONValue) -> String {
     guard let count = time["count"]?.integer, count > 0 else { return "none taken" }
     func duration(_ name: String) -> String { time[name]?.integer.map(Self.duration) ?? "?" }
-    return "median \(duration("p50_ns")), 99 % below \(duration("p99_ns")), longest \(duration("max_ns")) (\(count) taken)"
+    return "median \(duration("p50_ns")), 99 % below \(duration("p99_ns")), longest \(duration("max_ns"))"
+      + " (\(count) taken)"
   }
 
   private static func sync(_ sync: JSONValue) -> [(String, String)] {
