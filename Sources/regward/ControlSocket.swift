@@ -8,7 +8,8 @@ internal import Synchronization
 /// 2. A packet has at most `SequencedSocket.longestPacket` bytes. Who sends a longer one, an empty one, or one that is no JSON is
 ///    cut off; so is who does not read.
 /// 3. Each connection gets one packet handled per round, so none keeps the others from their turn.
-/// 4. A name is taken over only from a socket that nobody listens on, and removed only while it is ours.
+/// 4. Names of sockets that nobody listens on, left by daemons that were killed, are removed by the next; one's own at the end, and
+///    only while it is one's own.
 final class ControlSocket: Sendable {
   struct Counters: Hashable, Sendable {
     var connections = 0
@@ -68,13 +69,13 @@ final class ControlSocket: Sendable {
     _ descriptor: Int32, _ name: String, in folder: String
   ) throws(SystemError) -> (path: String, identity: (device: dev_t, inode: ino_t)) {
     let temporary = "\(folder)/.\(name)-\(getpid())"
-    unlink(temporary)
+    removeStale(in: folder)
     try SequencedSocket.bind(descriptor, to: temporary)
     // The folder is shut already; a second wall costs nothing.
     chmod(temporary, 0o600)
     guard Glibc.listen(descriptor, Int32(mostConnections)) == 0 else { throw SystemError() }
     let wanted = "\(folder)/\(name).sock"
-    let path = isServed(wanted) ? "\(folder)/\(name)-\(getpid()).sock" : wanted
+    let path = access(wanted, F_OK) == 0 ? "\(folder)/\(name)-\(getpid()).sock" : wanted
     guard rename(temporary, path) == 0 else {
       let error = SystemError()
       unlink(temporary)
@@ -85,14 +86,29 @@ final class ControlSocket: Sendable {
     return (path, (status.st_dev, status.st_ino))
   }
 
-  private static func isServed(_ path: String) -> Bool {
-    guard let probe = try? SequencedSocket.make(blocks: false) else { return false }
-    defer { close(probe) }
-    do throws(SystemError) { try SequencedSocket.connect(probe, to: path) } catch {
-      // Busy is alive too.
-      return error.code == EAGAIN
+  /// A living daemon's name leads to a listener from its first moment: it listens before it renames, and all under the folder's lock.
+  private static func removeStale(in folder: String) {
+    guard let stream = opendir(folder) else { return }
+    defer { closedir(stream) }
+    while let entry = readdir(stream) {
+      // SAFETY: d_name holds a C string that lives until the next readdir of this stream.
+      let name = withUnsafeBytes(of: &entry.pointee.d_name) { bytes in
+        String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
+      }
+      guard name != ".", name != "..", isStale(folder + "/" + name) else { continue }
+      unlink(folder + "/" + name)
     }
-    return true
+  }
+
+  /// A socket, and nobody listens.
+  private static func isStale(_ path: String) -> Bool {
+    var status = stat()
+    guard lstat(path, &status) == 0, status.st_mode & S_IFMT == S_IFSOCK,
+      let probe = try? SequencedSocket.make(blocks: false)
+    else { return false }
+    defer { close(probe) }
+    do throws(SystemError) { try SequencedSocket.connect(probe, to: path) } catch { return error.code == ECONNREFUSED }
+    return false
   }
 
   var counters: Counters { totals.withLock { $0 } }

@@ -267,9 +267,13 @@ struct ControlSocketTests {
     let left = try SequencedSocket.make(blocks: true)
     try SequencedSocket.bind(left, to: path)
     close(left)
+    let other = try SequencedSocket.make(blocks: true)
+    try SequencedSocket.bind(other, to: first.folder + "/other.sock")
+    close(other)
     let third = try FakeMount(folder: first.folder)
     defer { third.end() }
     #expect(try third.socket.path == path)
+    #expect(access(first.folder + "/other.sock", F_OK) != 0)
     #expect(try third.client().ask(#"{"message":"QUERY_STATISTICS"}"#)?["status"]?.string == "ok")
   }
 
