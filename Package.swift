@@ -31,7 +31,7 @@ let package = Package(
       dependencies: ["Executive", "ConfigurationManager", "ProcessTable", "Notifications"],
       swiftSettings: settings),
     .target(
-      name: "PolicyFile", dependencies: ["WdFilter", .product(name: "Yams", package: "Yams")],
+      name: "PolicyFile", dependencies: ["Notifications", "WdFilter", .product(name: "Yams", package: "Yams")],
       resources: [.embedInCode("policy.schema.json")],
       swiftSettings: settings),
     .target(

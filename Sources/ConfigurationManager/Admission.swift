@@ -8,13 +8,16 @@ package struct Admission: ~Copyable, Sendable {
   package internal(set) var operation: RegistryOperation
   package let caller: Caller
   private let registry: any RegistryQueries
+  /// The callback stack's when it was given (`CallbackStack.isOutdated`).
+  let generation: UInt64
   /// A callback did the work itself: the registry does nothing.
   var isBypassed = false
   /// The key that a create or an open gave.
   var result: KeyReference?
   var passed: [(registration: CallbackRegistration, context: (any CallContext)?)] = []
 
-  init(operation: RegistryOperation, caller: Caller, registry: any RegistryQueries) {
+  init(operation: RegistryOperation, caller: Caller, registry: any RegistryQueries, generation: UInt64) {
+    self.generation = generation
     self.operation = operation
     self.caller = caller
     self.registry = registry

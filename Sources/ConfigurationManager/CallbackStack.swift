@@ -29,6 +29,8 @@ package final class CallbackStack: Sendable {
   private let state = Mutex(State())
   /// The OR of all interests.
   private let mask = Atomic<UInt64>(0)
+  /// One up whenever callbacks, or what they go by, have changed.
+  private let changes = Atomic<UInt64>(0)
 
   package init() {}
 
@@ -51,8 +53,9 @@ package final class CallbackStack: Sendable {
     }
   }
 
-  /// Changes what a callback is told of; the names of queried values as well, where they are given. Throws `invalidParameter` for an
-  /// unknown cookie.
+  /// Changes what a callback is told of; the names of queried values as well, where they are given. Also to be called, with the same
+  /// interests, when it goes by other rules from now on: an admission given before is `isOutdated` after. Throws `invalidParameter`
+  /// for an unknown cookie.
   package func setInterests(
     _ interests: UInt64, of cookie: CallbackCookie, queriedValues: [UnicodeName]? = nil
   ) throws(NTStatus) {
@@ -102,6 +105,11 @@ package final class CallbackStack: Sendable {
     }
   }
 
+  /// Whether callbacks have changed since the admission was asked for, so that it says nothing about what they think now.
+  package func isOutdated(_ admission: borrowing Admission) -> Bool {
+    admission.generation != changes.load(ordering: .acquiring)
+  }
+
   /// Whether anybody asked for one of the two classes.
   package func isWatched(_ pre: NotifyClass, _ post: NotifyClass) -> Bool {
     mask.load(ordering: .acquiring) & (pre.bit | post.bit) != 0
@@ -123,7 +131,9 @@ package final class CallbackStack: Sendable {
     _ operation: RegistryOperation, by caller: Caller, registry: any RegistryQueries
   ) throws(NTStatus) -> Admission {
     let (pre, post) = operation.classes
-    var admission = Admission(operation: operation, caller: caller, registry: registry)
+    // The generation is taken before anybody is asked: rules that come into force meanwhile outdate the admission.
+    var admission = Admission(
+      operation: operation, caller: caller, registry: registry, generation: changes.load(ordering: .acquiring))
     guard isWatched(pre, post) else { return admission }
     for registration in registrations(below: caller.below) {
       let interests = registration.interests.load(ordering: .acquiring)
@@ -165,5 +175,6 @@ package final class CallbackStack: Sendable {
   private func refreshMask(_ state: borrowing State) {
     mask.store(
       state.registrations.reduce(0) { $0 | $1.interests.load(ordering: .acquiring) }, ordering: .releasing)
+    changes.wrappingAdd(1, ordering: .releasing)
   }
 }

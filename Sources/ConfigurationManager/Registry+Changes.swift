@@ -29,6 +29,11 @@ extension Registry {
   }
 
   /// Sets a value by an admission given when its file was opened; for the close that has no caller.
+  ///
+  /// An admission that callbacks have changed since is not honoured: what the rules refuse now must not be done by leave of older
+  /// ones. The operation is dispatched anew then, for nobody: the thread that opened the file may be gone and its number
+  /// another's, so its name would prove nothing, and an unknown caller is never exempt. What is lost by that is little, for who
+  /// closes is asked by `flush` before, with his name.
   package func setValue(
     of key: KeyControlBlock, named name: UnicodeName, to value: RegistryValue, admitted: consuming Admission,
     onChange: (_ identity: UInt64) -> Void = { _ in }
@@ -37,6 +42,9 @@ extension Registry {
     let judged = admission.operation
     guard case .setValueKey(let reference, let judgedName, _) = judged, reference.id == key.id, judgedName == name else {
       throw .invalidParameter
+    }
+    guard !callbacks.isOutdated(admission) else {
+      return try setValue(of: key, named: name, to: value, by: .unknown, onChange: onChange)
     }
     admission.operation = .setValueKey(key: reference, valueName: name, value: value)
     let isDone = try perform(admission, on: key) { hive throws(HiveError) in

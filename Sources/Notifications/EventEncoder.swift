@@ -72,6 +72,7 @@ package struct EventEncoder: Sendable {
     if let valueName = event.valueName { text += "\\" + sysmonName(ofValue: valueName) }
     if let newKeyName = event.newKeyName { text += " to " + EventKeyName(newKeyName).path }
     text += " by " + (programName(event.process) ?? "unknown") + " (pid \(event.process.processID))"
+    if let decidedBy = event.decidedBy { text += ": " + decidedBy }
     if let rule = event.ruleIDs.first {
       text += ": rule " + rule
       if let source = event.ruleSource { text += " (" + source + ")" }
@@ -116,6 +117,7 @@ package struct EventEncoder: Sendable {
     if event.ruleIDs.count > 1 { json.member("rule_ids", event.ruleIDs) }
     json.member("rule_source", event.ruleSource)
     if event.rulesVersion != 0 { json.member("rules_version", event.rulesVersion) }
+    json.member("decided_by", event.decidedBy)
     if !event.matchHashes.isEmpty { json.member("match_hashes", event.matchHashes) }
     if let data = event.oldValue { json.object("previous") { EventData(data).write(to: &$0) } }
     json.member("session_id", event.process.sessionID)

@@ -1,3 +1,4 @@
+internal import Notifications
 internal import WdFilter
 internal import Yams
 
@@ -21,7 +22,7 @@ struct PolicyParts {
   var mode = RuleMode.enforce
   var subtree = SubtreeMode.strict
   var reportsFailures = false
-  var sync = SyncPolicy()
+  var sync = SyncConfiguration()
   var queue = QueuePolicy()
   var hardened: [HardenedKey] = []
   /// nil: the driver's own.
@@ -110,10 +111,10 @@ struct PolicyReader {
     parts.reportsFailures = document["report_failures"].flatMap { truth($0) } ?? false
     let ofSync = ["timeout_ms", "timeouts_until_pass_through", "retry_after_ms", "on_timeout"]
     if let node = document["sync"], let entry = mapping(node, "'sync'", known: ofSync) {
-      set(&parts.sync.timeoutMilliseconds, entry["timeout_ms"], 1, 60_000)
+      set(&parts.sync.timeout, entry["timeout_ms"], 1, 60_000)
       set(&parts.sync.timeoutsUntilPassThrough, entry["timeouts_until_pass_through"], 1, 1000)
-      set(&parts.sync.retryAfterMilliseconds, entry["retry_after_ms"], 1, 3_600_000)
-      parts.sync.onTimeout = entry["on_timeout"].flatMap { choice($0, SyncPolicy.Silence.self) } ?? .allow
+      set(&parts.sync.retryAfter, entry["retry_after_ms"], 1, 3_600_000)
+      parts.sync.onTimeout = entry["on_timeout"].flatMap { choice($0, SyncVerdict.self) } ?? .allow
     }
     if let node = document["queue"], let entry = mapping(node, "'queue'", known: ["size", "starvation_limit"]) {
       set(&parts.queue.size, entry["size"], 1, 1 << 20)
@@ -121,8 +122,8 @@ struct PolicyReader {
     }
   }
 
-  private mutating func set(_ setting: inout UInt32, _ node: Node?, _ minimum: UInt32, _ maximum: UInt32) {
-    if let node, let given = number(node, minimum: minimum, maximum: maximum) { setting = given }
+  private mutating func set(_ setting: inout Int, _ node: Node?, _ minimum: UInt32, _ maximum: UInt32) {
+    if let node, let given = number(node, minimum: minimum, maximum: maximum) { setting = Int(given) }
   }
 
   mutating func compose(_ text: String, _ whenEmpty: String) -> Node? {
@@ -255,9 +256,6 @@ struct PolicyReader {
     let rule = ProcessRule(id: id, when: pattern, flags: flags, rules: rules, source: source(node))
     if rule.givesPrivileges, pattern.restsOnExecutable, let executable = pattern.executable {
       checkOwner(executable, place(executableNode(when) ?? when))
-    }
-    if (rules ?? []).contains(.notifyRegistryOperationSync) {
-      warn(entry["rules"] ?? node, "NotifyRegistryOperationSync is not in force yet")
     }
     return rule
   }

@@ -9,12 +9,15 @@ enum ControlFile: CaseIterable, Sendable {
   case command
   /// The daemon's state as JSON.
   case status
+  /// What was counted since the mount, in Prometheus' text format.
+  case stats
 
   var nodeID: UInt64 {
     switch self {
     case .directory: 2
     case .command: 3
     case .status: 4
+    case .stats: 5
     }
   }
 
@@ -23,8 +26,12 @@ enum ControlFile: CaseIterable, Sendable {
     case .directory: "%ctl"
     case .command: "cmd"
     case .status: "status"
+    case .stats: "stats"
     }
   }
+
+  /// What the directory holds.
+  static let files: [ControlFile] = [.command, .status, .stats]
 
   init?(inRoot name: some Collection<UInt8>) {
     guard name.elementsEqual(Self.directory.name.utf8) else { return nil }
@@ -32,7 +39,7 @@ enum ControlFile: CaseIterable, Sendable {
   }
 
   init?(inDirectory name: some Collection<UInt8>) {
-    guard let file = [Self.command, .status].first(where: { name.elementsEqual($0.name.utf8) }) else { return nil }
+    guard let file = Self.files.first(where: { name.elementsEqual($0.name.utf8) }) else { return nil }
     self = file
   }
 }
@@ -48,6 +55,8 @@ package protocol ControlHandler: AnyObject, Sendable {
   ) -> String?
   /// The content of `/%ctl/status`.
   func status() -> String
+  /// The content of `/%ctl/stats`.
+  func stats() -> String
 }
 
 /// One open handle of a control file. Offsets mean nothing: what is written is a line, what is read is the answer to it.

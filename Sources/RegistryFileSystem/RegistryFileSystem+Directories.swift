@@ -55,7 +55,7 @@ extension RegistryFileSystem {
   private func fill(_ stream: DirectoryStream, of file: ControlFile) {
     stream.append(inode: file.nodeID, .directory) { $0.append(0x2E) }
     stream.append(inode: file.nodeID, .directory) { $0.append(contentsOf: [0x2E, 0x2E]) }
-    for file in [ControlFile.command, .status] {
+    for file in ControlFile.files {
       stream.append(inode: file.nodeID, .file) { $0.append(contentsOf: file.name.utf8) }
     }
   }

@@ -61,7 +61,11 @@ extension RegistryFileSystem {
   private func open(_ file: ControlFile, _ node: Node, by caller: Caller) throws(Errno) -> OpenFile {
     guard file != .directory else { throw .isDirectory }
     let session = ControlSession()
-    if file == .status { session.preset(handler.status()) }
+    switch file {
+    case .status: session.preset(handler.status())
+    case .stats: session.preset(handler.stats())
+    case .directory, .command: break
+    }
     return OpenFile(
       node: node, isWritable: file == .command, appends: false, opener: caller, state: OpenFile.State(),
       control: session)
@@ -188,7 +192,33 @@ extension RegistryFileSystem {
     guard file.isWritable, file.control == nil else { return nil }
     let (failure, hasWritten) = file.state.withLock { ($0.failure, $0.hasWritten) }
     if let failure { throw failure }
-    return hasWritten ? try set(file, by: caller) : nil
+    if hasWritten { return try set(file, by: caller) }
+    try admitAgain(file, by: caller)
+    return nil
+  }
+
+  /// Only the release is left to set what was emptied or made, and it names no caller: where the rules have changed since the open,
+  /// who closes the handle is judged by the new ones.
+  private func admitAgain(_ file: OpenFile, by caller: Caller) throws(Errno) {
+    let isOutdated = file.state.withLock { state in
+      switch state.admission {
+      case .some(let admission): registry.callbacks.isOutdated(admission)
+      case nil: false
+      }
+    }
+    guard isOutdated, let (parent, name) = file.node.value?.withLock({ ($0.parent, $0.name) }) else { return }
+    var admission: Admission?
+    do throws(NTStatus) { admission = try registry.admitSetValue(of: parent, named: name, by: caller) } catch {
+      let errno = Errno(error)
+      spoil(file, errno)
+      throw errno
+    }
+    // Thrown away outside the lock: its callbacks are told.
+    _ = file.state.withLock { state in
+      let old = state.admission.take()
+      state.admission = admission.take()
+      return old
+    }
   }
 
   /// The last reference is gone. A handle that created or emptied the value and wrote nothing sets it now, by the leave it got at

@@ -22,6 +22,8 @@ package struct Decision: Sendable {
     case tamperProtection
     /// Query hardening: a value that such a process does not get to see.
     case queryDenied
+    /// No rule refuses, but the sync client does, or its silence.
+    case syncClient
   }
 
   package var verdict = Verdict.allow
@@ -42,6 +44,8 @@ package struct Decision: Sendable {
   package var process: ProcessContext?
   /// What the policy makes of the caller, for people.
   package var explanation = ""
+  /// The caller's rules hold NotifyRegistryOperationSync: the sync client is to be asked first.
+  package var asksSyncClient = false
   /// The value as it was before is to be reported.
   package var retrievesOldValue = false
   /// The rules that judged (`RuleSet.version`); 0 when none had anything to say.
@@ -260,12 +264,13 @@ extension RuleSet {
     decision.matchedRules = matched
     decision.finalKeyRules = matched.intersection(row.flag)
     decision.retrievesOldValue = !matched.isDisjoint(with: row.retrieve)
+    decision.rulesVersion = version
     decision.process = process
     decision.explanation = standing.explanation
+    decision.asksSyncClient = standing.rules.contains(.notifyRegistryOperationSync)
     var others = match.hits.filter { $0 != best.payload }
     if match.hardened >= 0, match.hardened != best.payload { others.append(match.hardened) }
     decision.source = source(of: best.payload)
-    decision.rulesVersion = version
     decision.participants = [best.payload] + others
     for payload in decision.participants {
       let id = id(of: payload)

@@ -68,6 +68,9 @@ extension RuleSet {
     return decision
   }
 
+  /// The names whose queries it needs to see.
+  package var queriedValues: [UnicodeName] { queryDeniedNames }
+
   /// What query hardening needs to see: nothing while no process can carry one of the flags, so that reading costs nothing.
   package var queryInterests: UInt64 {
     let flags = queryDenied.reduce(into: ProcessFlags()) { $0.formUnion($1.flags) }

@@ -18,7 +18,7 @@ extension Refusal: CustomStringConvertible {
     let others = notification.ruleIDs.dropFirst()
     var lines: [String] = []
     lines.append("refused:   \(operation)")
-    lines.append("rule:      \(notification.ruleIDs.first ?? "?") (\(reasonInWords))")
+    lines.append("rule:      \(notification.ruleIDs.first ?? "?") (\(notification.decidedBy ?? reasonInWords))")
     lines.append("source:    \(notification.ruleSource ?? "?")")
     if !others.isEmpty { lines.append("also:      \(others.joined(separator: ", "))") }
     if !notification.ruleNames.isEmpty { lines.append("rule bits: \(notification.ruleNames.joined(separator: ", "))") }
@@ -47,6 +47,7 @@ extension Refusal: CustomStringConvertible {
     case .deniedBelow: "a protected key or value lies below"
     case .tamperProtection: "TamperProtectionActive, refused to everybody"
     case .queryDenied: "query hardening"
+    case .syncClient: "sync client"
     case .untouched, .watched: "no refusal"
     }
   }

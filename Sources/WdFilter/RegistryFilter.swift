@@ -13,11 +13,15 @@ package final class RegistryFilter: RegistryCallback {
   private let processes: ProcessTable
   private let notify: @Sendable (consuming Notification) -> Void
   private let refusals: RefusalLog
+  private let sync: SyncChannel?
+  package let counters = FilterCounters()
 
+  /// Without `sync`, processes that are to be asked about are like any others.
   package init(
     rules: RuleSet, processes: ProcessTable, notify: @escaping @Sendable (consuming Notification) -> Void,
-    refusals: RefusalLog
+    refusals: RefusalLog, sync: SyncChannel? = nil
   ) {
+    self.sync = sync
     self.rules = Mutex(rules)
     self.processes = processes
     self.notify = notify
@@ -31,15 +35,18 @@ package final class RegistryFilter: RegistryCallback {
   package func replaceRules(_ newRules: RuleSet) { rules.withLock { $0 = newRules } }
 
   /// The classes that the rules in force need, pre and post, as bits of `NotifyClass`.
-  package var interests: UInt64 { rules.withLock { $0 }.interests }
+  package var interests: UInt64 { rulesInForce.interests }
 
   /// What pre leaves for post.
   private final class Watch: Sendable {
     let decision: Decision
     let oldValue: RegistryValue?
     let reportsFailure: Bool
+    /// The sync client would have refused it.
+    let decidedBy: String?
 
-    init(decision: Decision, oldValue: RegistryValue?, reportsFailure: Bool) {
+    init(decision: Decision, oldValue: RegistryValue?, reportsFailure: Bool, decidedBy: String?) {
+      self.decidedBy = decidedBy
       self.decision = decision
       self.oldValue = oldValue
       self.reportsFailure = reportsFailure
@@ -50,13 +57,27 @@ package final class RegistryFilter: RegistryCallback {
     _ operation: RegistryOperation, _ call: inout RegistryCall
   ) -> NTStatus {
     let caller = call.caller
-    let rules = self.rules.withLock { $0 }
-    let decision = rules.decide(operation) {
-      processes.context(forThread: caller.threadID, uid: caller.userID, gid: caller.groupID)
+    let rules = rulesInForce
+    var decision = decide(operation, by: caller, under: rules)
+    var outcome = Self.outcome(of: decision)
+    var decidedBy: String?
+    if decision.verdict == .allow, decision.asksSyncClient, let refusal = askSyncClient(operation, decision, caller) {
+      // Audit mode refuses nothing, whoever would.
+      if rules.mode == .enforce, !decision.isAudited {
+        decision.verdict = .deny
+        outcome = .refusedBySyncClient
+      } else {
+        decision.isAudited = true
+        outcome = .audited
+      }
+      decision.reason = .syncClient
+      decidedBy = refusal.reason
     }
+    counters.count(operation.preClass, outcome)
     if decision.verdict == .deny {
-      let notification = Self.notification(
+      var notification = Self.notification(
         of: operation, operation.preClass, status: .accessDenied, decision, caller, oldValue: nil)
+      notification.decidedBy = decidedBy
       refusals.record(notification, reason: decision.reason, explanation: decision.explanation)
       notify(notification)
       return .accessDenied
@@ -68,11 +89,51 @@ package final class RegistryFilter: RegistryCallback {
       break
     case .setValueKey(let key, let valueName, _), .deleteValueKey(let key, let valueName):
       let oldValue = decision.retrievesOldValue ? call.registry.queryValue(of: key, named: valueName) : nil
-      call.callContext = Watch(decision: decision, oldValue: oldValue, reportsFailure: rules.reportsFailures)
+      call.callContext = Watch(
+        decision: decision, oldValue: oldValue, reportsFailure: rules.reportsFailures, decidedBy: decidedBy)
     default:
-      call.callContext = Watch(decision: decision, oldValue: nil, reportsFailure: rules.reportsFailures)
+      call.callContext = Watch(
+        decision: decision, oldValue: nil, reportsFailure: rules.reportsFailures, decidedBy: decidedBy)
     }
     return .success
+  }
+
+  /// The decision by one version of the rules, one in some of them timed.
+  private func decide(_ operation: RegistryOperation, by caller: Caller, under rules: RuleSet) -> Decision {
+    let begin = counters.isTimed(operation.preClass) ? MonotonicClock.nanoseconds() : 0
+    var lookupTime: UInt64 = 0
+    let decision = rules.decide(operation) {
+      let before = MonotonicClock.nanoseconds()
+      let process = processes.context(forThread: caller.threadID, uid: caller.userID, gid: caller.groupID)
+      lookupTime = MonotonicClock.nanoseconds() &- before
+      counters.lookupTime.record(nanoseconds: lookupTime)
+      return process
+    }
+    if begin != 0 { counters.matchTime.record(nanoseconds: MonotonicClock.nanoseconds() &- begin &- lookupTime) }
+    return decision
+  }
+
+  private static func outcome(of decision: Decision) -> DecisionOutcome {
+    if decision.verdict == .deny { return .refused }
+    if decision.isAudited { return .audited }
+    if decision.isExempt { return .exempt }
+    return decision.reason == .untouched ? .untouched : .watched
+  }
+
+  /// Nil when the operation may go on; otherwise how it came that it may not. Waits for the client, with no lock held.
+  ///
+  /// What a rule refuses is not asked about: it would make a caller wait for nothing. A value that is written through a file is
+  /// asked about at its open, before its data is known: that is where a program looks for errors, and a truncation that nobody
+  /// writes to has no later judgement.
+  private func askSyncClient(
+    _ operation: RegistryOperation, _ decision: Decision, _ caller: Caller
+  ) -> SyncOutcome? {
+    guard let sync, let process = decision.process else { return nil }
+    let outcome = sync.ask(
+      Self.notification(
+        of: operation, operation.preClass, status: .success, decision, caller, oldValue: nil),
+      by: SyncProcess(processID: process.processID, startTicks: process.startTicks))
+    return outcome.verdict == .deny ? outcome : nil
   }
 
   package func postOperation(
@@ -82,9 +143,10 @@ package final class RegistryFilter: RegistryCallback {
     guard let watch = call.callContext as? Watch,
       status.isSuccess || watch.reportsFailure && status != .cancelled
     else { return .success }
-    notify(
-      Self.notification(
-        of: operation, operation.postClass, status: status, watch.decision, call.caller, oldValue: watch.oldValue))
+    var notification = Self.notification(
+      of: operation, operation.postClass, status: status, watch.decision, call.caller, oldValue: watch.oldValue)
+    notification.decidedBy = watch.decidedBy
+    notify(notification)
     return .success
   }
 

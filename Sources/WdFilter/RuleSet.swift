@@ -1,4 +1,5 @@
 internal import Executive
+package import Notifications
 
 /// Where a rule was written.
 package struct RuleSource: Hashable, Sendable, CustomStringConvertible {
@@ -136,7 +137,7 @@ package final class RuleSet: Sendable {
   package let subtree: SubtreeMode
   /// Watched operations that fail are reported too, with their status (report_failures).
   package let reportsFailures: Bool
-  package let sync: SyncPolicy
+  package let sync: SyncConfiguration
   package let queue: QueuePolicy
   /// The policy's entries first, then the product's, so that a refusal names a line of the policy where there is one.
   package let hardened: [HardenedKey]
@@ -155,7 +156,7 @@ package final class RuleSet: Sendable {
     mode: RuleMode = .enforce, subtree: SubtreeMode = .strict, hardened: [HardenedKey] = [],
     monitored: [MonitoredRule] = [], processes: [ProcessRule] = [], exclusions: [ExcludedExecutable] = [],
     queryDenied: [QueryDeniedValue] = QueryDeniedValue.standard, reportsFailures: Bool = false,
-    sync: SyncPolicy = SyncPolicy(), queue: QueuePolicy = QueuePolicy(), version: UInt64 = 1
+    sync: SyncConfiguration = SyncConfiguration(), queue: QueuePolicy = QueuePolicy(), version: UInt64 = 1
   ) {
     self.version = version
     self.reportsFailures = reportsFailures

@@ -32,34 +32,38 @@ struct HiveMount {
     let callbacks = CallbackStack()
     let (registry, survey) = try openRegistry(callbacks)
 
+    let encoder = EventEncoder(currentControlSet: survey.currentControlSet)
     var sink: FileSink?
     if let log = options.log {
-      do { sink = try FileSink(path: log, encoder: EventEncoder(currentControlSet: survey.currentControlSet)) } catch {
+      do { sink = try FileSink(path: log, encoder: encoder) } catch {
         throw MountFailure("cannot open the log \(error.path): \(Console.reason(error.errno))")
       }
     }
-    let queue = NotificationQueue(sinks: sink.map { [$0] } ?? [])
+    let queue = NotificationQueue(capacity: policy.rules.queue.size, sinks: sink.map { [$0] } ?? [])
     defer { queue.shutdown(milliseconds: Self.patience) }
 
     let refusals = RefusalLog()
     let processes = ProcessTable()
-    var rules: @Sendable () -> RuleSet = { policy.rules }
+    let sync = SyncChannel(encoder: encoder)
+    let filter = RegistryFilter(
+      rules: policy.rules, processes: processes, notify: { queue.enqueue($0) }, refusals: refusals, sync: sync)
+    var cookie: CallbackCookie?
     if !options.isReadOnly {
-      let filter = RegistryFilter(
-        rules: policy.rules, processes: processes, notify: { queue.enqueue($0) }, refusals: refusals)
       guard let altitude = Altitude(RegistryFilter.altitude),
-        (try? callbacks.register(filter, altitude: altitude, interests: filter.interests)) != nil
+        let registered = try? callbacks.register(filter, altitude: altitude, interests: filter.interests)
       else { throw MountFailure("the filter's altitude is taken", status: MountFailure.systemStatus) }
-      rules = { filter.rulesInForce }
+      cookie = registered
     }
     // Reading is judged in a read-only mount as well.
     let queries = QueryHardening(
       rules: policy.rules, processes: processes, notify: { queue.enqueue($0) }, refusals: refusals)
     guard let altitude = Altitude(QueryHardening.altitude),
-      (try? callbacks.register(
-        queries, altitude: altitude, interests: queries.interests,
-        queriedValues: policy.rules.queryDenied.map { UnicodeName($0.valueName) })) != nil
+      let queriesCookie = try? callbacks.register(
+        queries, altitude: altitude, interests: queries.interests, queriedValues: policy.rules.queriedValues)
     else { throw MountFailure("the altitude of query hardening is taken", status: MountFailure.systemStatus) }
+    let rules = RulesInForce(
+      policy: policy, path: options.policy, filter: filter, queries: queries, sync: sync, callbacks: callbacks,
+      cookie: cookie, queriesCookie: queriesCookie)
     // A root that cannot be read would make a mount that nobody can enter.
     guard (try? registry.query(registry.root)) != nil else {
       throw MountFailure("\(title): the root key is damaged; `regward dump` tells where")
@@ -69,14 +73,16 @@ struct HiveMount {
       isReadOnly: options.isReadOnly)
     let handler = MountHandler(
       facts: MountFacts(
-        hives: hives.map(\.path), mountPoint: mountPoint, location: registry.completeName(ofPath: []), policy: policy,
-        policyName: options.policy ?? DefaultPolicy.fileName, isReadOnly: options.isReadOnly),
-      refusals: refusals, queue: queue, sink: sink, processes: processes, rules: rules)
+        hives: hives.map(\.path), mountPoint: mountPoint, location: registry.completeName(ofPath: []),
+        isReadOnly: options.isReadOnly),
+      filter: filter, rules: rules, refusals: refusals, queue: queue, sink: sink, sync: sync, processes: processes)
     let fileSystem = RegistryFileSystem(
       registry: registry, presentation: presentation, largestText: survey.largestText, handler: handler)
 
-    let reopening = sink.map { LogReopening($0) }
-    let (title, inSystemLog) = (title, isDaemon)
+    let (title, inSystemLog, logSink) = (title, isDaemon, sink)
+    let signals = SignalListener(
+      onHangUp: { Self.update(rules, hive: title, inSystemLog: inSystemLog) }, onUser2: { logSink?.reopen() })
+    let socket = listen(handler, rules, sync, processes)
     let flusher = LazyFlusher(registry: registry) { error in
       Console.tell("\(title): \(error)", inSystemLog: inSystemLog)
     }
@@ -96,7 +102,8 @@ struct HiveMount {
       let status = error == .resources || error == .session ? MountFailure.systemStatus : MountFailure.mountStatus
       failure = MountFailure(error.description, status: status)
     }
-    reopening?.stop()
+    signals.stop()
+    socket?.stop()
     flusher.stop()
     do throws(HiveError) { try registry.commit() } catch {
       let saved = registry.saveUncommitted()
@@ -107,6 +114,48 @@ struct HiveMount {
     guard let failure else { return }
     if isMounted, isDaemon { Console.tell(failure.message, inSystemLog: true) }
     throw failure
+  }
+
+  /// SIGHUP.
+  private static func update(_ rules: RulesInForce, hive: String, inSystemLog: Bool) {
+    do throws(PolicyError) {
+      let update = try rules.update()
+      for warning in update.warnings { Console.tell(warning.lintLine, inSystemLog: inSystemLog) }
+      Console.tell(
+        "\(hive): rules of version \(update.newVersion) are in force", inSystemLog: inSystemLog)
+    } catch {
+      for problem in error.problems { Console.tell(problem.lintLine, inSystemLog: inSystemLog) }
+      Console.tell("\(hive): the policy cannot be used; the old rules stay in force", inSystemLog: inSystemLog)
+    }
+  }
+
+  /// The control socket. A mount without one is still a mount: it says why, and can be told by signals.
+  private func listen(
+    _ handler: MountHandler, _ rules: RulesInForce, _ sync: SyncChannel, _ processes: ProcessTable
+  ) -> ControlSocket? {
+    let (hive, inSystemLog) = (title, isDaemon)
+    guard let directory = RuntimeDirectory.forThisProcess() else {
+      Console.tell("\(hive): no control socket: there is no XDG_RUNTIME_DIR")
+      return nil
+    }
+    let service = ControlService(
+      sync: sync, version: { rules.state.policy.rules.version }, statistics: { handler.statusJSON },
+      update: { path throws(PolicyError) in
+        do throws(PolicyError) { return try rules.update(from: path) } catch {
+          // The log should know as well as who asked.
+          Console.tell("\(hive): \(error.description); the old rules stay in force", inSystemLog: inSystemLog)
+          throw error
+        }
+      })
+    do throws(MountFailure) {
+      let socket = try ControlSocket(
+        for: mountPoint, in: directory, service: service, judge: .forThisProcess(processes))
+      handler.attach(socket)
+      return socket
+    } catch {
+      Console.tell("\(hive): no control socket: \(error.message)")
+      return nil
+    }
   }
 
   private func checkMountPoint() throws(MountFailure) {
@@ -129,10 +178,7 @@ struct HiveMount {
   }
 
   private func loadPolicy() throws(MountFailure) -> PolicyFile {
-    do throws(PolicyError) {
-      if let path = options.policy { return try PolicyFile.load(path: path) }
-      return try PolicyFile.parse(text: DefaultPolicy.text, fileName: DefaultPolicy.fileName)
-    } catch {
+    do throws(PolicyError) { return try RulesInForce.load(options.policy, version: 1) } catch {
       throw MountFailure(error.description, status: MountFailure.usageStatus)
     }
   }

@@ -2,9 +2,9 @@ internal import ConfigurationManager
 internal import Executive
 internal import Glibc
 internal import Notifications
-internal import PolicyFile
 internal import ProcessTable
 internal import RegistryFileSystem
+internal import Synchronization
 internal import WdFilter
 
 /// What does not change while a hive is mounted.
@@ -12,32 +12,37 @@ struct MountFacts: Sendable {
   let hives: [String]
   let mountPoint: String
   let location: UnicodeName
-  let policy: PolicyFile
-  let policyName: String
   let isReadOnly: Bool
 }
 
 /// Answers what is asked through `/%ctl/`.
 final class MountHandler: ControlHandler {
   private let facts: MountFacts
+  private let filter: RegistryFilter
+  private let rules: RulesInForce
   private let refusals: RefusalLog
   private let queue: NotificationQueue
   private let sink: FileSink?
-  private let rules: @Sendable () -> RuleSet
+  private let sync: SyncChannel
   private let processes: ProcessTable
+  private let socket = Mutex<ControlSocket?>(nil)
 
-  /// `rules` gives the rules in force.
   init(
-    facts: MountFacts, refusals: RefusalLog, queue: NotificationQueue, sink: FileSink?, processes: ProcessTable,
-    rules: @escaping @Sendable () -> RuleSet
+    facts: MountFacts, filter: RegistryFilter, rules: RulesInForce, refusals: RefusalLog, queue: NotificationQueue,
+    sink: FileSink?, sync: SyncChannel, processes: ProcessTable
   ) {
-    self.rules = rules
     self.processes = processes
     self.facts = facts
+    self.filter = filter
+    self.rules = rules
     self.refusals = refusals
     self.queue = queue
     self.sink = sink
+    self.sync = sync
   }
+
+  /// The socket that answers for this mount as well, once it is there.
+  func attach(_ socket: ControlSocket) { self.socket.withLock { $0 = socket } }
 
   /// How an answer begins when there is nothing to tell; `regward why` exits with 1 then.
   static let nothing = "no refusal on record for "
@@ -60,8 +65,8 @@ final class MountHandler: ControlHandler {
   private func list(_ arguments: [String]) -> String? {
     guard (1...2).contains(arguments.count), arguments.count == 1 || arguments[1] == "table" else { return nil }
     do throws(RuleListingFilter.Problem) {
-      let filter = try RuleListingFilter(parsing: arguments[0])
-      return RuleTable.answer(rules().listings.filter(filter.matches), asTable: arguments.count == 2)
+      let wanted = try RuleListingFilter(parsing: arguments[0])
+      return RuleTable.answer(filter.rulesInForce.listings.filter(wanted.matches), asTable: arguments.count == 2)
     } catch {
       return "error \(EINVAL) \(error)\n"
     }
@@ -85,7 +90,7 @@ final class MountHandler: ControlHandler {
     guard let operation else { return nil }
     if facts.isReadOnly, ![.query, .save, .flush].contains(word) { return "deny: the mount is read-only\n" }
     let process = processes.context(forThread: caller.threadID, uid: caller.userID, gid: caller.groupID)
-    let explanation = rules().explain(operation, process: process)
+    let explanation = filter.rulesInForce.explain(operation, process: process)
     return "\(explanation.decision.summary)\n\(explanation)\n"
   }
 
@@ -96,43 +101,59 @@ final class MountHandler: ControlHandler {
     return components.reduce(UnicodeName(units: [])) { $0.appending(UnicodeName(units: Array($1))) }
   }
 
-  func status() -> String {
-    let rules = rules()
-    let events = queue.counters
-    var members: [(String, String)] = [
-      ("pid", "\(getpid())"), ("hive", Self.quoted(facts.hives.first ?? "")),
-      ("hives", "[" + facts.hives.map(Self.quoted).joined(separator: ",") + "]"), ("mountPoint", Self.quoted(facts.mountPoint)),
-      ("location", Self.quoted(facts.location.description)), ("readOnly", "\(facts.isReadOnly)"),
-      ("policy", Self.quoted(facts.policyName)), ("mode", Self.quoted(rules.mode.rawValue)),
-      (
-        "rules",
-        "{\"hardened\":\(rules.hardened.count),\"monitored\":\(rules.monitored.count),"
-          + "\"processes\":\(rules.processes.count)}"
-      ),
-      (
-        "events",
-        "{\"queued\":\(events.enqueued),\"delivered\":\(events.delivered),\"dropped\":\(events.dropped)}"
-      ),
-    ]
-    if let counters = sink?.counters {
-      members.append(
-        ("log", "{\"accepted\":\(counters.accepted),\"lost\":\(counters.lost),\"errors\":\(counters.errors)}"))
-    }
-    return "{" + members.map { "\"\($0.0)\":\($0.1)" }.joined(separator: ",") + "}\n"
+  func status() -> String { statusJSON.json + "\n" }
+
+  func stats() -> String {
+    var statistics = statistics
+    statistics.hits = filter.rulesInForce.listings
+    return statistics.prometheus
   }
 
-  /// A JSON string.
-  static func quoted(_ text: String) -> String {
-    var json = "\""
-    for scalar in text.unicodeScalars {
-      switch scalar {
-      case "\"", "\\": json += "\\\(scalar)"
-      case _ where scalar.value < 0x20:
-        let digits = String(scalar.value, radix: 16)
-        json += "\\u" + String(repeating: "0", count: 4 - digits.count) + digits
-      default: json.unicodeScalars.append(scalar)
-      }
+  /// The facts, then what was counted.
+  var statusJSON: JSONValue {
+    let rules = rules.state
+    let ruleSet = filter.rulesInForce
+    let statistics = statistics
+    let facts: KeyValuePairs<String, JSONValue> = [
+      "pid": .count(getpid()), "hive": .text(facts.hives.first ?? ""), "hives": .list(facts.hives.map { .text($0) }),
+       "mountPoint": .text(facts.mountPoint),
+      "location": .text(facts.location.description), "readOnly": .flag(facts.isReadOnly),
+      "socket": .optional(socket.withLock { $0?.path }), "policy": .text(self.rules.policyName),
+      "mode": .text(ruleSet.mode.rawValue), "rulesVersion": .count(ruleSet.version),
+      "updates": .object([
+        "succeeded": .count(rules.updates), "failed": .count(rules.failures), "lastError": .optional(rules.lastError),
+      ]),
+    ]
+    return .object(facts.map { JSONValue.Member(name: $0.key, value: $0.value) } + statistics.members)
+  }
+
+  private var statistics: MountStatistics {
+    let state = rules.state
+    let rules = filter.rulesInForce
+    var statistics = MountStatistics()
+    statistics.rulesVersion = rules.version
+    statistics.hardened = rules.hardened.count
+    statistics.monitored = rules.monitored.count
+    statistics.processes = rules.processes.count
+    statistics.updates = state.updates
+    statistics.failedUpdates = state.failures
+    statistics.decisions = FilterCounters.classes.map { row in
+      (row.name, DecisionOutcome.allCases.map { filter.counters.count(of: row, $0) })
     }
-    return json + "\""
+    statistics.matchTime = filter.counters.matchTime.snapshot
+    statistics.lookupTime = filter.counters.lookupTime.snapshot
+    let events = queue.counters
+    statistics.events = .init(queued: events.enqueued, delivered: events.delivered, dropped: events.dropped)
+    statistics.log = sink.map { sink in
+      let counters = sink.counters
+      return .init(accepted: counters.accepted, lost: counters.lost, errors: counters.errors)
+    }
+    statistics.sync = SyncMessageType.allCases.map { ($0, sync.counters(of: $0)) }
+    statistics.syncConfiguration = sync.configuration
+    let standing = sync.standing
+    statistics.syncClient = standing.client
+    statistics.syncWaiting = standing.waiting
+    statistics.control = socket.withLock { $0 }?.counters
+    return statistics
   }
 }

@@ -8,8 +8,9 @@ struct Regward: ParsableCommand {
     commandName: "regward",
     abstract: "Mounts a Windows registry hive as directories and files, and lets no change pass unjudged.",
     subcommands: [
-      MountCommand.self, UnmountCommand.self, WhyCommand.self, SaveCommand.self, RestoreCommand.self, ReplaceCommand.self,
-      LoadCommand.self, UnloadCommand.self, FlushCommand.self, RenameCommand.self, AddCommand.self, DumpCommand.self,
+      MountCommand.self, UnmountCommand.self, ReloadCommand.self, StatusCommand.self, WhyCommand.self, SaveCommand.self,
+      RestoreCommand.self, ReplaceCommand.self, LoadCommand.self, UnloadCommand.self, FlushCommand.self, RenameCommand.self,
+      AddCommand.self, DumpCommand.self,
       RulesCommand.self,
     ]
   )

@@ -21,22 +21,21 @@ enum RuleTable {
   /// One object a line.
   static func json(_ listings: [RuleListing]) -> String {
     listings.map { listing in
-      var members = [("kind", listing.kind.rawValue), ("id", listing.id)].map(member)
-      if let key = listing.key { members.append(member("key", key)) }
-      if let value = listing.value { members.append(member("value", value)) }
-      if listing.ofAnyValue { members.append("\"any_value\":true") }
-      members.append("\"bits\":[" + listing.bits.names.map(MountHandler.quoted).joined(separator: ",") + "]")
-      members.append(member("word", word(listing.bits)))
-      if let hash = listing.hash { members.append(member("hash", hash.hexadecimal)) }
-      members.append(member("mode", listing.mode.rawValue))
-      members.append("\"hits\":\(listing.hits)")
-      members.append(member("source", "\(listing.source)"))
-      return "{" + members.joined(separator: ",") + "}\n"
+      var members: [JSONValue.Member] = []
+      func add(_ name: String, _ value: JSONValue) { members.append(JSONValue.Member(name: name, value: value)) }
+      add("kind", .text(listing.kind.rawValue))
+      add("id", .text(listing.id))
+      if let key = listing.key { add("key", .text(key)) }
+      if let value = listing.value { add("value", .text(value)) }
+      if listing.ofAnyValue { add("any_value", .flag(true)) }
+      add("bits", .list(listing.bits.names.map { .text($0) }))
+      add("word", .text(word(listing.bits)))
+      if let hash = listing.hash { add("hash", .text(hash.hexadecimal)) }
+      add("mode", .text(listing.mode.rawValue))
+      add("hits", .count(listing.hits))
+      add("source", .text("\(listing.source)"))
+      return JSONValue.object(members).json + "\n"
     }.joined()
-  }
-
-  private static func member(_ name: String, _ text: String) -> String {
-    MountHandler.quoted(name) + ":" + MountHandler.quoted(text)
   }
 
   private static func word(_ bits: RuleBits) -> String { "0x" + String(bits.rawValue, radix: 16, uppercase: true) }

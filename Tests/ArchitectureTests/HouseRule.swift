@@ -13,7 +13,7 @@ struct HouseRule: Sendable, CustomStringConvertible {
       "ProcessTable": system.union(["Executive"]),
       "Notifications": system.union(["Executive"]),
       "WdFilter": system.union(["Executive", "ConfigurationManager", "ProcessTable", "Notifications"]),
-      "PolicyFile": system.union(["Executive", "WdFilter", "Yams", "Foundation"]),
+      "PolicyFile": system.union(["Executive", "Notifications", "WdFilter", "Yams", "Foundation"]),
       "RegistryFileSystem": system.union(["Executive", "ConfigurationManager"]),
       // Caller, FileTime and SystemThread: the words in which the server asks the file system.
       "FUSEServer": system.union(["CFuse3", "Executive", "ConfigurationManager", "RegistryFileSystem"]),

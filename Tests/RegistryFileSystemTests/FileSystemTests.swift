@@ -70,6 +70,7 @@ final class Fixture: RegistryCallback, KernelCache, ControlHandler {
   func execute(
     _ verb: String, _ arguments: [String], by caller: Caller, registryName: (String) -> UnicodeName?
   ) -> String? { nil }
+  func stats() -> String { "" }
 
   // What the kernel sends for the usual calls.
 

@@ -1,3 +1,4 @@
+import Notifications
 import ConfigurationManager
 import Glibc
 import PolicyFile
@@ -81,9 +82,9 @@ struct PolicyFileTests {
     #expect(rules.exclusions.map(\.pattern.text) == ["/usr/bin/env", "/usr/lib/acme/*"])
     #expect(policy.warnings == [])
     #expect(rules.reportsFailures)
-    #expect(rules.sync.timeoutMilliseconds == 100)
+    #expect(rules.sync.timeout == 100)
     #expect(rules.sync.timeoutsUntilPassThrough == 2)
-    #expect(rules.sync.retryAfterMilliseconds == 1000)
+    #expect(rules.sync.retryAfter == 1000)
     #expect(rules.sync.onTimeout == .deny)
     #expect(rules.queue.size == 64)
     #expect(rules.queue.starvationLimit == 3)
@@ -96,8 +97,8 @@ struct PolicyFileTests {
 
   @Test func whatIsNotSaidIsTheDrivers() throws {
     let rules = try PolicyFile.parse(text: "version: 1", fileName: "p").rules
-    #expect(rules.sync.timeoutMilliseconds == 5000 && rules.sync.timeoutsUntilPassThrough == 4)
-    #expect(rules.sync.retryAfterMilliseconds == 60000 && rules.sync.onTimeout == .allow)
+    #expect(rules.sync.timeout == 5000 && rules.sync.timeoutsUntilPassThrough == 4)
+    #expect(rules.sync.retryAfter == 60000 && rules.sync.onTimeout == .allow)
     #expect(rules.queue.size == 16384 && rules.queue.starvationLimit == 8)
     #expect(!rules.reportsFailures)
     #expect(rules.queryDenied == QueryDeniedValue.standard)

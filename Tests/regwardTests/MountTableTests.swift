@@ -34,6 +34,6 @@ struct MountTableTests {
   }
 
   @Test("text becomes a JSON string") func quoted() {
-    #expect(MountHandler.quoted("a\"\\\n\u{1F}é") == #""a\"\\\u000a\u001fé""#)
+    #expect(JSONValue.text("a\"\\\n\u{1F}é").json == #""a\"\\\u000a\u001fé""#)
   }
 }

@@ -124,12 +124,22 @@ struct RuleQuestionTests {
 
   private func handler(_ text: String, isReadOnly: Bool = false) throws -> (MountHandler, RuleSet) {
     let policy = try PolicyFile.parse(text: text, fileName: "p")
+    let processes = ProcessTable()
+    let refusals = RefusalLog()
+    let sync = SyncChannel(encoder: EventEncoder(currentControlSet: nil))
+    let callbacks = CallbackStack()
+    let filter = RegistryFilter(
+      rules: policy.rules, processes: processes, notify: { _ in }, refusals: refusals, sync: sync)
+    let queries = QueryHardening(rules: policy.rules, processes: processes, notify: { _ in }, refusals: refusals)
+    let altitude = try #require(Altitude("1"))
+    let rules = RulesInForce(
+      policy: policy, path: nil, filter: filter, queries: queries, sync: sync, callbacks: callbacks, cookie: nil,
+      queriesCookie: try callbacks.register(queries, altitude: altitude, interests: 0))
     let handler = MountHandler(
       facts: MountFacts(
-        hives: ["/h"], mountPoint: "/m", location: #"\REGISTRY\MACHINE\SOFTWARE"#, policy: policy, policyName: "p",
-        isReadOnly: isReadOnly),
-      refusals: RefusalLog(), queue: NotificationQueue(sinks: []), sink: nil, processes: ProcessTable(),
-      rules: { policy.rules })
+        hives: ["/h"], mountPoint: "/m", location: #"\REGISTRY\MACHINE\SOFTWARE"#, isReadOnly: isReadOnly),
+      filter: filter, rules: rules, refusals: refusals, queue: NotificationQueue(sinks: []), sink: nil, sync: sync,
+      processes: processes)
     return (handler, policy.rules)
   }
 

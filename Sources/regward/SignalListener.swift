@@ -1,23 +1,22 @@
 internal import Executive
 internal import Glibc
-internal import Notifications
 internal import Synchronization
 
-/// logrotate's SIGUSR2: the log is opened anew. Made before any thread that should not get the signal: it is blocked from
-/// here on and waited for by a thread of its own.
-final class LogReopening: Sendable {
+/// The signals that a daemon is run by: SIGHUP, the policy is read again; SIGUSR2, logrotate's, the log is opened anew. Made before
+/// any thread that should not get them: they are blocked from here on and waited for by a thread of its own.
+final class SignalListener: Sendable {
   private let isStopping = Atomic(false)
   private let thread = Mutex<SystemThread?>(nil)
 
-  init(_ sink: FileSink) {
+  init(onHangUp: @escaping @Sendable () -> Void, onUser2: @escaping @Sendable () -> Void) {
     var signals = Self.signals
     pthread_sigmask(SIG_BLOCK, &signals, nil)
-    let started = SystemThread(name: "log-reopener") { [self] in
+    let started = SystemThread(name: "signals") { [self] in
       var signals = Self.signals
       while true {
         var number: Int32 = 0
         guard sigwait(&signals, &number) == 0, !isStopping.load(ordering: .acquiring) else { return }
-        sink.reopen()
+        if number == SIGHUP { onHangUp() } else { onUser2() }
       }
     }
     thread.withLock { $0 = started }
@@ -34,6 +33,7 @@ final class LogReopening: Sendable {
     var signals = sigset_t()
     sigemptyset(&signals)
     sigaddset(&signals, SIGUSR2)
+    sigaddset(&signals, SIGHUP)
     return signals
   }
 }
