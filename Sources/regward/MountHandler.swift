@@ -9,7 +9,7 @@ internal import WdFilter
 
 /// What does not change while a hive is mounted.
 struct MountFacts: Sendable {
-  let hive: String
+  let hives: [String]
   let mountPoint: String
   let location: UnicodeName
   let policy: PolicyFile
@@ -79,8 +79,7 @@ final class MountHandler: ControlHandler {
     }
     let value = UnicodeName(units: Array(name.units.dropFirst(parent.units.count + 1)))
     let operation = word.operation(
-      // A replace reaches the whole hive, from whichever key of it.
-      key: word == .replace ? facts.location : word.isOfValue ? parent : name, value: word.isOfValue ? value : nil,
+      key: word == .replace ? hiveRoot(of: path, registryName) : word.isOfValue ? parent : name, value: word.isOfValue ? value : nil,
       newName: arguments.count == 3 ? UnicodeName(arguments[2]) : nil)
     guard let operation else { return nil }
     if facts.isReadOnly, ![.query, .save, .flush].contains(word) { return "deny: the mount is read-only\n" }
@@ -89,11 +88,18 @@ final class MountHandler: ControlHandler {
     return "\(explanation.decision.summary)\n\(explanation)\n"
   }
 
+  /// A replace reaches the whole hive, from whichever key of it: in a mount of several, the first two components name it.
+  private func hiveRoot(of path: [Substring], _ registryName: (String) -> UnicodeName?) -> UnicodeName {
+    guard facts.location.equalsIgnoringCase(#"\REGISTRY"#) else { return facts.location }
+    return registryName(path.prefix(2).joined(separator: "/")) ?? facts.location
+  }
+
   func status() -> String {
     let rules = rules()
     let events = queue.counters
     var members: [(String, String)] = [
-      ("pid", "\(getpid())"), ("hive", Self.quoted(facts.hive)), ("mountPoint", Self.quoted(facts.mountPoint)),
+      ("pid", "\(getpid())"), ("hive", Self.quoted(facts.hives.first ?? "")),
+      ("hives", "[" + facts.hives.map(Self.quoted).joined(separator: ",") + "]"), ("mountPoint", Self.quoted(facts.mountPoint)),
       ("location", Self.quoted(facts.location.description)), ("readOnly", "\(facts.isReadOnly)"),
       ("policy", Self.quoted(facts.policyName)), ("mode", Self.quoted(rules.mode.rawValue)),
       (

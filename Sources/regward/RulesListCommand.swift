@@ -14,7 +14,8 @@ extension RulesCommand {
         contain the text in any case, rules that hold the bits, hashes that begin so. An entry for any value goes with \
         every value.
 
-        Exit status: 0 when there is something to list, 1 when there is nothing, 2 when a mount cannot be asked.
+        Exit status: 0 when there is something to list, 1 when there is nothing, 2 when a policy cannot be \
+        used or a mount not be asked.
         """)
 
     @Argument(
@@ -36,8 +37,9 @@ extension RulesCommand {
     func run() throws {
       var text = ""
       do throws(MountFailure) {
-        if let place, let mount = Self.mount(place) {
-          text = try MountQuestion.ask(mount, ["rules", filter] + (json ? [] : ["table"]))
+        if let place, Self.isOnMount(place) {
+          let mount = try MountedPath(place)
+          text = json ? try mount.ask("rules", filter) : try mount.ask("rules", filter, "table")
         } else {
           let listings = try RulesCommand.policy(place).rules.listings
           let wanted = try? RuleListingFilter(parsing: filter)
@@ -45,14 +47,14 @@ extension RulesCommand {
         }
       } catch {
         Console.tell(error.message)
-        throw ExitCode(error.status)
+        throw ExitCode(MountFailure.systemStatus)
       }
       Console.write(Array(text.utf8), to: STDOUT_FILENO)
       if text.isEmpty { throw ExitCode(1) }
     }
 
-    private static func mount(_ path: String) -> String? {
-      MountTable.mount(of: FilePath.resolveExisting(path), among: MountTable.read())
+    private static func isOnMount(_ path: String) -> Bool {
+      MountTable.mount(of: FilePath.resolveExisting(path), among: MountTable.read()) != nil
     }
   }
 

@@ -15,17 +15,13 @@ struct WhyCommand: ParsableCommand {
 
   func run() throws {
     do throws(MountFailure) {
-      let answer = try ask()
+      let place = try MountedPath(path)
+      let answer = try place.ask("why", place.relative)
       Console.write(Array(answer.utf8), to: STDOUT_FILENO)
       if !answer.hasPrefix("refused:") { throw MountFailure("", status: 1) }
     } catch {
       if !error.message.isEmpty { Console.tell(error.message) }
       throw ExitCode(error.status)
     }
-  }
-
-  private func ask() throws(MountFailure) -> String {
-    let place = try MountQuestion.place(of: path)
-    return try MountQuestion.ask(place.mountPoint, ["why", place.rest])
   }
 }

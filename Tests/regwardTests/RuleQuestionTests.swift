@@ -126,7 +126,7 @@ struct RuleQuestionTests {
     let policy = try PolicyFile.parse(text: text, fileName: "p")
     let handler = MountHandler(
       facts: MountFacts(
-        hive: "/h", mountPoint: "/m", location: #"\REGISTRY\MACHINE\SOFTWARE"#, policy: policy, policyName: "p",
+        hives: ["/h"], mountPoint: "/m", location: #"\REGISTRY\MACHINE\SOFTWARE"#, policy: policy, policyName: "p",
         isReadOnly: isReadOnly),
       refusals: RefusalLog(), queue: NotificationQueue(sinks: []), sink: nil, processes: ProcessTable(),
       rules: { policy.rules })
