@@ -52,6 +52,14 @@ struct HiveMount {
       else { throw MountFailure("the filter's altitude is taken", status: MountFailure.systemStatus) }
       rules = { filter.rulesInForce }
     }
+    // Reading is judged in a read-only mount as well.
+    let queries = QueryHardening(
+      rules: policy.rules, processes: processes, notify: { queue.enqueue($0) }, refusals: refusals)
+    guard let altitude = Altitude(QueryHardening.altitude),
+      (try? callbacks.register(
+        queries, altitude: altitude, interests: queries.interests,
+        queriedValues: policy.rules.queryDenied.map { UnicodeName($0.valueName) })) != nil
+    else { throw MountFailure("the altitude of query hardening is taken", status: MountFailure.systemStatus) }
     // A root that cannot be read would make a mount that nobody can enter.
     guard (try? registry.query(registry.root)) != nil else {
       throw MountFailure("\(title): the root key is damaged; `regward dump` tells where")

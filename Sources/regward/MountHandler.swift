@@ -79,7 +79,9 @@ final class MountHandler: ControlHandler {
     }
     let value = UnicodeName(units: Array(name.units.dropFirst(parent.units.count + 1)))
     let operation = word.operation(
-      key: word == .replace ? hiveRoot(of: path, registryName) : word.isOfValue ? parent : name, value: word.isOfValue ? value : nil,
+      // A replace reaches the whole hive, from whichever key of it.
+      key: word == .replace ? hiveName(of: name) : word.isOfValue ? parent : name,
+      value: word.isOfValue ? value : nil,
       newName: arguments.count == 3 ? UnicodeName(arguments[2]) : nil)
     guard let operation else { return nil }
     if facts.isReadOnly, ![.query, .save, .flush].contains(word) { return "deny: the mount is read-only\n" }
@@ -88,10 +90,11 @@ final class MountHandler: ControlHandler {
     return "\(explanation.decision.summary)\n\(explanation)\n"
   }
 
-  /// A replace reaches the whole hive, from whichever key of it: in a mount of several, the first two components name it.
-  private func hiveRoot(of path: [Substring], _ registryName: (String) -> UnicodeName?) -> UnicodeName {
-    guard facts.location.equalsIgnoringCase(#"\REGISTRY"#) else { return facts.location }
-    return registryName(path.prefix(2).joined(separator: "/")) ?? facts.location
+  /// The name of the root of the hive that a key lies in.
+  private func hiveName(of name: UnicodeName) -> UnicodeName {
+    guard facts.location == #"\REGISTRY"# else { return facts.location }
+    let components = name.units.split(separator: 0x5C).prefix(3)
+    return components.reduce(UnicodeName(units: [])) { $0.appending(UnicodeName(units: Array($1))) }
   }
 
   func status() -> String {

@@ -93,8 +93,7 @@ extension RulesCommand {
     private func ask() throws(MountFailure) -> String {
       do throws(MountFailure) {
         let place = try MountedPath(itself: path)
-        if let to { return try place.ask("can-i", operation, place.relative, to) }
-        return try place.ask("can-i", operation, place.relative)
+        return try place.ask("can-i", [operation, place.relative] + (to.map { [$0] } ?? []))
       } catch {
         // That nothing was learned is no "no".
         throw MountFailure(error.message, status: MountFailure.systemStatus)

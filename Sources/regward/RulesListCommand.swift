@@ -37,9 +37,8 @@ extension RulesCommand {
     func run() throws {
       var text = ""
       do throws(MountFailure) {
-        if let place, Self.isOnMount(place) {
-          let mount = try MountedPath(place)
-          text = json ? try mount.ask("rules", filter) : try mount.ask("rules", filter, "table")
+        if let place, let mount = Self.mount(place) {
+          text = try MountedPath(mount).ask("rules", [filter] + (json ? [] : ["table"]))
         } else {
           let listings = try RulesCommand.policy(place).rules.listings
           let wanted = try? RuleListingFilter(parsing: filter)
@@ -53,8 +52,8 @@ extension RulesCommand {
       if text.isEmpty { throw ExitCode(1) }
     }
 
-    private static func isOnMount(_ path: String) -> Bool {
-      MountTable.mount(of: FilePath.resolveExisting(path), among: MountTable.read()) != nil
+    private static func mount(_ path: String) -> String? {
+      MountTable.mount(of: FilePath.resolveExisting(path), among: MountTable.read())
     }
   }
 
