@@ -152,6 +152,11 @@ extension RuleSet {
       matcher.match(
         Self.name(of: key, renamedTo: newName), .key, wanted: asked.subtracting(.deleteDenied), into: &new)
       findings.match = Self.union(old, new)
+      // Whoever really refuses is named first: a rule with the other side's bit matches too.
+      let refusing = findings.refusing
+      let decisive = old.hits.filter { holds($0, refusing.subtracting(.createDenied)) }
+        + new.hits.filter { holds($0, refusing.subtracting(.deleteDenied)) }
+      findings.match.hits = decisive + findings.match.hits.filter { !decisive.contains($0) }
       findings.matched = findings.match.enforced.union(findings.match.audited)
       findings.match.enforced = Self.refusals(old.enforced, new.enforced)
       findings.match.audited = Self.refusals(old.audited, new.audited)
@@ -279,6 +284,10 @@ extension RuleSet {
       if !decision.hashes.contains(hash) { decision.hashes.append(hash) }
     }
     return decision
+  }
+
+  private func holds(_ payload: Int32, _ bits: RuleBits) -> Bool {
+    !matcher.payloads[Int(payload)].bits.isDisjoint(with: bits)
   }
 
   /// The first payload that holds one of `bits`.

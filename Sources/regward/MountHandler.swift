@@ -85,7 +85,8 @@ final class MountHandler: ControlHandler {
     let value = UnicodeName(units: Array(name.units.dropFirst(parent.units.count + 1)))
     let operation = word.operation(
       // A replace reaches the whole hive, from whichever key of it.
-      key: word == .replace ? hiveName(of: name) : word.isOfValue ? parent : name, value: word.isOfValue ? value : nil,
+      key: word == .replace ? hiveName(of: name) : word.isOfValue ? parent : name,
+      value: word.isOfValue ? value : nil,
       newName: arguments.count == 3 ? UnicodeName(arguments[2]) : nil)
     guard let operation else { return nil }
     if facts.isReadOnly, ![.query, .save, .flush].contains(word) { return "deny: the mount is read-only\n" }

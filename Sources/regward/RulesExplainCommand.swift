@@ -81,13 +81,22 @@ extension RulesCommand {
 
     func run() throws {
       do throws(MountFailure) {
-        let place = try MountedPath(path)
-        let answer = try place.ask("can-i", [operation, place.relative] + (to.map { [$0] } ?? []))
+        let answer = try ask()
         Console.write(Array(answer.utf8), to: STDOUT_FILENO)
         if !answer.hasPrefix("allow") { throw MountFailure("", status: 1) }
       } catch {
         if !error.message.isEmpty { Console.tell(error.message) }
         throw ExitCode(error.status)
+      }
+    }
+
+    private func ask() throws(MountFailure) -> String {
+      do throws(MountFailure) {
+        let place = try MountedPath(itself: path)
+        return try place.ask("can-i", [operation, place.relative] + (to.map { [$0] } ?? []))
+      } catch {
+        // That nothing was learned is no "no".
+        throw MountFailure(error.message, status: MountFailure.systemStatus)
       }
     }
   }

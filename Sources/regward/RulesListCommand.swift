@@ -14,7 +14,8 @@ extension RulesCommand {
         contain the text in any case, rules that hold the bits, hashes that begin so. An entry for any value goes with \
         every value.
 
-        Exit status: 0 when there is something to list, 1 when there is nothing, 2 when a mount cannot be asked.
+        Exit status: 0 when there is something to list, 1 when there is nothing, 2 when a policy cannot be \
+        used or a mount not be asked.
         """)
 
     @Argument(
@@ -45,7 +46,7 @@ extension RulesCommand {
         }
       } catch {
         Console.tell(error.message)
-        throw ExitCode(error.status)
+        throw ExitCode(MountFailure.systemStatus)
       }
       Console.write(Array(text.utf8), to: STDOUT_FILENO)
       if text.isEmpty { throw ExitCode(1) }

@@ -124,8 +124,8 @@ struct DecisionTableTests {
                 let found = decision.verdict == .deny ? 3 : decision.isAudited ? 2 : decision.isExempt ? 1 : 0
                 let wanted = expected(operation, bit, place, subtree, mode, word)
                 if found != wanted {
-                  Issue.record(
-                    "\(operation) 0x\(String(bit, radix: 16)) \(place) \(subtree) \(mode) \(word): \(found), not \(wanted)")
+                  let row = "\(operation) 0x\(String(bit, radix: 16)) \(place) \(subtree) \(mode) \(word)"
+                  Issue.record("\(row): \(found), not \(wanted)")
                 }
               }
             }
@@ -144,9 +144,9 @@ struct DecisionTableTests {
         for subtree in SubtreeMode.allCases {
           for mode in RuleMode.allCases {
             for (flags, rules) in Self.words {
-              let set = RuleSet(
-                mode: mode, subtree: subtree,
-                processes: [entry(uid: 1000, flags: ProcessFlags(rawValue: flags), rules: ProcessRules(rawValue: rules))])
+              let caller = entry(
+                uid: 1000, flags: ProcessFlags(rawValue: flags), rules: ProcessRules(rawValue: rules))
+              let set = RuleSet(mode: mode, subtree: subtree, processes: [caller])
               let decision = set.decide(operation.on(name)) { process() }
               let reaches = !isAbove || name == above && subtree == .strict && operation.reachesBelow
               let isAsked = mode != .off && reaches && (subtree == .strict || !operation.isStrictOnly)

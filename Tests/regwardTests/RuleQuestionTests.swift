@@ -122,7 +122,9 @@ struct RuleQuestionTests {
 
   // MARK: Of a mount
 
-  private func handler(_ text: String, isReadOnly: Bool = false) throws -> (MountHandler, RuleSet) {
+  private func handler(
+    _ text: String, isReadOnly: Bool = false, at location: UnicodeName = #"\REGISTRY\MACHINE\SOFTWARE"#
+  ) throws -> (MountHandler, RuleSet) {
     let policy = try PolicyFile.parse(text: text, fileName: "p")
     let processes = ProcessTable()
     let refusals = RefusalLog()
@@ -137,7 +139,7 @@ struct RuleQuestionTests {
       queriesCookie: try callbacks.register(queries, altitude: altitude, interests: 0))
     let handler = MountHandler(
       facts: MountFacts(
-        hives: ["/h"], mountPoint: "/m", location: #"\REGISTRY\MACHINE\SOFTWARE"#, isReadOnly: isReadOnly),
+        hives: ["/h"], mountPoint: "/m", location: location, isReadOnly: isReadOnly),
       filter: filter, rules: rules, refusals: refusals, queue: NotificationQueue(sinks: []), sink: nil, sync: sync,
       processes: processes)
     return (handler, policy.rules)
@@ -166,6 +168,18 @@ struct RuleQuestionTests {
     #expect(rules.listings.allSatisfy { $0.hits == 0 })
     let (readOnly, _) = try self.handler(policy, isReadOnly: true)
     #expect(ask(readOnly, "can-i", "create", "C") == "deny: the mount is read-only\n")
+  }
+
+  @Test func aReplaceIsAskedAboutAtTheRootOfItsHive() throws {
+    let (several, _) = try handler(policy, at: #"\REGISTRY"#)
+    var asked: [String] = []
+    for path in ["HKLM/SOFTWARE/C/D", "HKLM/SOFTWARE", "HKLM/SYSTEM/C"] {
+      let answer = several.execute("can-i", ["replace", path], by: .unknown) { path in
+        UnicodeName(#"\REGISTRY\"# + path.replacing("HKLM", with: "MACHINE").replacing("/", with: #"\"#))
+      }
+      asked.append(String(answer?.prefix { $0 != "," && $0 != "\n" } ?? ""))
+    }
+    #expect(asked == ["deny: deniedBelow", "deny: deniedBelow", "deny: hardenedBelow"])
   }
 
   @Test func aMountListsItsRulesWithTheirHits() throws {
