@@ -40,6 +40,9 @@ build() {
   bin=$(swift build --package-path "$root" -c "$configuration" --show-bin-path)
 }
 
+# What the checks in Tests/Mount call.
+mount_check_packages=(attr perl procps python3 rsync util-linux)
+
 can_mount() { [ -r /dev/fuse ] && [ -w /dev/fuse ]; }
 
 is_mounted() { awk -v mountpoint="$(printf '%s' "$1" | sed 's/ /\\040/g')" \
