@@ -9,6 +9,14 @@ package struct PolicyProblem: Hashable, Sendable, CustomStringConvertible {
   package let column: Int
   package let message: String
 
+  package init(severity: Severity, file: String, line: Int, column: Int, message: String) {
+    self.severity = severity
+    self.file = file
+    self.line = line
+    self.column = column
+    self.message = message
+  }
+
   package var place: String { line > 0 ? "\(file):\(line):\(column)" : file }
 
   /// `FILE:LINE:COLUMN: message`.
@@ -21,6 +29,8 @@ package struct PolicyProblem: Hashable, Sendable, CustomStringConvertible {
 /// A policy that cannot be used: every problem that was found, in the order of the file, at least one an error.
 package struct PolicyError: Error, Hashable, Sendable, CustomStringConvertible {
   package let problems: [PolicyProblem]
+
+  package init(problems: [PolicyProblem]) { self.problems = problems }
 
   /// One line per error.
   package var description: String {

@@ -45,25 +45,16 @@ struct HiveMount {
     let refusals = RefusalLog()
     let processes = ProcessTable()
     let sync = SyncChannel(encoder: encoder)
-    let filter = RegistryFilter(
-      rules: policy.rules, processes: processes, notify: { queue.enqueue($0) }, refusals: refusals, sync: sync)
-    var cookie: CallbackCookie?
-    if !options.isReadOnly {
-      guard let altitude = Altitude(RegistryFilter.altitude),
-        let registered = try? callbacks.register(filter, altitude: altitude, interests: filter.interests)
-      else { throw MountFailure("the filter's altitude is taken", status: MountFailure.systemStatus) }
-      cookie = registered
+    let registration: FilterRegistration
+    do throws(FilterRegistration.Failure) {
+      registration = try FilterRegistration(
+        rules: policy.rules, judgesChanges: !options.isReadOnly, processes: processes, notify: { queue.enqueue($0) },
+        refusals: refusals, sync: sync, in: callbacks)
+    } catch {
+      throw MountFailure("\(error)", status: MountFailure.systemStatus)
     }
-    // Reading is judged in a read-only mount as well.
-    let queries = QueryHardening(
-      rules: policy.rules, processes: processes, notify: { queue.enqueue($0) }, refusals: refusals)
-    guard let altitude = Altitude(QueryHardening.altitude),
-      let queriesCookie = try? callbacks.register(
-        queries, altitude: altitude, interests: queries.interests, queriedValues: policy.rules.queriedValues)
-    else { throw MountFailure("the altitude of query hardening is taken", status: MountFailure.systemStatus) }
-    let rules = RulesInForce(
-      policy: policy, path: options.policy, filter: filter, queries: queries, sync: sync, callbacks: callbacks,
-      cookie: cookie, queriesCookie: queriesCookie)
+    defer { registration.unregister() }
+    let rules = RulesInForce(policy: policy, path: options.policy, registration: registration, sync: sync)
     // A root that cannot be read would make a mount that nobody can enter.
     guard (try? registry.query(registry.root)) != nil else {
       throw MountFailure("\(title): the root key is damaged; `regward dump` tells where")
@@ -75,7 +66,7 @@ struct HiveMount {
       facts: MountFacts(
         hives: hives.map(\.path), mountPoint: mountPoint, location: registry.completeName(ofPath: []),
         isReadOnly: options.isReadOnly),
-      filter: filter, rules: rules, refusals: refusals, queue: queue, sink: sink, sync: sync, processes: processes)
+      filter: registration.filter, rules: rules, refusals: refusals, queue: queue, sink: sink, sync: sync, processes: processes)
     let fileSystem = RegistryFileSystem(
       registry: registry, presentation: presentation, largestText: survey.largestText, handler: handler)
 

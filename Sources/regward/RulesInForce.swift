@@ -8,7 +8,6 @@ internal import WdFilter
 ///
 /// 1. A policy with an error changes nothing; the error is kept for `regward status`.
 /// 2. Versions go up by one with each policy that came into force.
-/// 3. No operation falls between two versions: the filter is asked about the classes of both while they change.
 final class RulesInForce: Sendable {
   struct Update: Sendable {
     let oldVersion: UInt64
@@ -26,28 +25,16 @@ final class RulesInForce: Sendable {
     var lastError: String?
   }
 
-  private let filter: RegistryFilter
-  private let queries: QueryHardening
+  private let registration: FilterRegistration
   private let sync: SyncChannel
-  private let callbacks: CallbackStack
-  /// The filter's; nil where nothing is judged, on a read-only mount.
-  private let cookie: CallbackCookie?
-  private let queriesCookie: CallbackCookie
   private let current: Mutex<State>
   /// Held for the whole of an update, which reads files; `current` never is.
   private let updating = Mutex(())
 
-  init(
-    policy: PolicyFile, path: String?, filter: RegistryFilter, queries: QueryHardening, sync: SyncChannel,
-    callbacks: CallbackStack, cookie: CallbackCookie?, queriesCookie: CallbackCookie
-  ) {
-    self.filter = filter
-    self.queries = queries
-    self.queriesCookie = queriesCookie
-    sync.configuration = policy.rules.sync
+  init(policy: PolicyFile, path: String?, registration: FilterRegistration, sync: SyncChannel) {
+    self.registration = registration
     self.sync = sync
-    self.callbacks = callbacks
-    self.cookie = cookie
+    sync.configuration = policy.rules.sync
     current = Mutex(State(policy: policy, path: path))
   }
 
@@ -65,10 +52,10 @@ final class RulesInForce: Sendable {
   func update(from path: String? = nil) throws(PolicyError) -> Update {
     try updating.withLock { _ throws(PolicyError) in
       let path = path ?? state.path
-      let oldVersion = filter.rulesInForce.version
+      let oldVersion = registration.filter.rulesInForce.version
       do throws(PolicyError) {
         let policy = try Self.load(path, version: oldVersion + 1)
-        enforce(policy.rules)
+        try enforce(policy.rules)
         current.withLock { state in
           state.policy = policy
           state.path = path
@@ -91,16 +78,13 @@ final class RulesInForce: Sendable {
     error.description.split(separator: "\n").prefix(10).map { $0.prefix(1000) }.joined(separator: "\n")
   }
 
-  private func enforce(_ rules: RuleSet) {
-    queries.replaceRules(rules)
-    try? callbacks.setInterests(rules.queryInterests, of: queriesCookie, queriedValues: rules.queriedValues)
+  private func enforce(_ rules: RuleSet) throws(PolicyError) {
+    do throws(FilterRegistration.Failure) { try registration.replaceRules(rules) } catch {
+      throw PolicyError(problems: [
+        PolicyProblem(severity: .error, file: policyName, line: 0, column: 0, message: "\(error)")
+      ])
+    }
     sync.configuration = rules.sync
-    guard let cookie else { return filter.replaceRules(rules) }
-    // The cookie is ours and stays registered as long as the mount lives. The second call also outdates every admission that the
-    // old rules gave.
-    try? callbacks.setInterests(filter.interests | rules.interests, of: cookie)
-    filter.replaceRules(rules)
-    try? callbacks.setInterests(rules.interests, of: cookie)
     // Processes are judged anew, and so carry the bit again.
     sync.rearm()
   }

@@ -129,18 +129,14 @@ struct RuleQuestionTests {
     let processes = ProcessTable()
     let refusals = RefusalLog()
     let sync = SyncChannel(encoder: EventEncoder(currentControlSet: nil))
-    let callbacks = CallbackStack()
-    let filter = RegistryFilter(
-      rules: policy.rules, processes: processes, notify: { _ in }, refusals: refusals, sync: sync)
-    let queries = QueryHardening(rules: policy.rules, processes: processes, notify: { _ in }, refusals: refusals)
-    let altitude = try #require(Altitude("1"))
-    let rules = RulesInForce(
-      policy: policy, path: nil, filter: filter, queries: queries, sync: sync, callbacks: callbacks, cookie: nil,
-      queriesCookie: try callbacks.register(queries, altitude: altitude, interests: 0))
+    let registration = try FilterRegistration(
+      rules: policy.rules, judgesChanges: !isReadOnly, processes: processes, notify: { _ in }, refusals: refusals,
+      sync: sync, in: CallbackStack())
+    let rules = RulesInForce(policy: policy, path: nil, registration: registration, sync: sync)
     let handler = MountHandler(
       facts: MountFacts(
         hives: ["/h"], mountPoint: "/m", location: location, isReadOnly: isReadOnly),
-      filter: filter, rules: rules, refusals: refusals, queue: NotificationQueue(sinks: []), sink: nil, sync: sync,
+      filter: registration.filter, rules: rules, refusals: refusals, queue: NotificationQueue(sinks: []), sink: nil, sync: sync,
       processes: processes)
     return (handler, policy.rules)
   }
