@@ -6,8 +6,10 @@ internal import Synchronization
 extension Registry {
   /// Puts a hive at its place while the registry is being built: nobody is asked. Throws `objectNameCollision` where the place is
   /// taken, `invalidParameter` in a registry of one hive.
-  package func attach(_ hive: consuming sending Hive, at place: HivePlace) throws(NTStatus) {
+  /// Throws `sharingViolation` for a file that is attached already.
+  package func attach(_ hive: consuming sending Hive, from file: String, at place: HivePlace) throws(NTStatus) {
     guard root.hive.isNamespace else { throw .invalidParameter }
+    try refuseLoaded(file)
     var parent: KeyControlBlock?
     try lookUp(place.root.directory, in: root, among: .keys) { if case .key(let key, _) = $0 { parent = key } }
     guard let parent else { throw .objectNameNotFound }
@@ -40,7 +42,7 @@ extension Registry {
       do throws(NTStatus) {
         let hive: Hive
         do throws(HiveError) { hive = try Hive(HiveFile(path: file, access: .readWrite)) } catch { throw NTStatus(error) }
-        try attach(hive, at: place)
+        try attach(hive, from: file, at: place)
       } catch { status = error }
     }
     let outcome = admission.complete(status)
@@ -123,7 +125,7 @@ extension Registry {
     let source = try openSource(newFile)
     try dispatch(root, by: caller, through: nil, { .replaceKey(key: $0, newFile: newFile, oldFile: oldFile) }) {
       hive throws(HiveError) in
-      let old = try FileDevice(path: oldFile, mode: .new)
+      let old = try Self.newFile(oldFile)
       do throws(HiveError) {
         try hive.saveKey(root.cell, to: old, time: .now())
         try hive.restoreKey(root.cell, from: source, key: source.rootKey, time: .now())
@@ -147,16 +149,19 @@ extension Registry {
     try ask(.preSaveKey, .postSaveKey, of: key, by: caller, through: nil, { .saveKey(key: $0, file: file, format: format) }) {
       () throws(NTStatus) in
       try read(key) { hive throws(HiveError) in
-        let device: FileDevice
-        do throws(HiveError) { device = try FileDevice(path: file, mode: .new) } catch {
-          if case .device(_, _, EEXIST) = error { throw .nameCollision }
-          throw error
-        }
+        let device = try Self.newFile(file)
         do throws(HiveError) { try hive.saveKey(key.cell, to: device, time: .now()) } catch {
           unlink(file)
           throw error
         }
       }
+    }
+  }
+
+  private static func newFile(_ path: String) throws(HiveError) -> FileDevice {
+    do throws(HiveError) { return try FileDevice(path: path, mode: .new) } catch {
+      if case .device(_, _, EEXIST) = error { throw .nameCollision }
+      throw error
     }
   }
 

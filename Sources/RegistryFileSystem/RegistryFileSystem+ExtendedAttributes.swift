@@ -9,7 +9,7 @@ extension RegistryFileSystem {
 
   // The attributes: `user.reg.type` of a value, read and written, listed. `user.reg.data` (listed where the text cannot give the
   // data back), `user.reg.class` of a key (listed when it has one), `user.reg.lastwrite`, `user.reg.name`, `user.reg.flags`,
-  // `system.ntfs_acl`: read only.
+  // read only; and `system.ntfs_acl` of a key, read and written.
 
   /// Throws ENODATA for an attribute that is not there.
   package func getAttribute(
@@ -63,14 +63,21 @@ extension RegistryFileSystem {
     return names.flatMap { Array($0.utf8) + [0] }
   }
 
-  /// Sets a value's type: its text is read anew as that type, EINVAL or ERANGE when it is none. The node returned has pages to be
+  /// Sets a key's security descriptor, or a value's type: its text is read anew as that type, EINVAL or ERANGE when it is none. The node returned has pages to be
   /// dropped.
   package func setAttribute(
     _ name: UnsafePointer<CChar>, to bytes: UnsafeRawBufferPointer, flags: Int32, of nodeID: UInt64, by caller: Caller
   ) throws(Errno) -> UInt64? {
     guard let node = inodes.node(nodeID) else { throw .noEntry }
     guard !registry.isReadOnly else { throw .readOnly }
-    guard String(cString: name) == "user.reg.type" else { throw .notSupported }
+    let attribute = String(cString: name)
+    if case .key(let key, _) = node.kind, attribute == "system.ntfs_acl" {
+      guard flags & Self.createOnly == 0 else { throw .exists }
+      do { try registry.setKeySecurity(of: key, to: Array(bytes), by: caller) } catch { throw Errno(error) }
+      dropTimes(of: key)
+      return nil
+    }
+    guard attribute == "user.reg.type" else { throw .notSupported }
     guard let value = node.value else { throw .notSupported }
     guard flags & Self.createOnly == 0 else { throw .exists }
     guard let type = ValueType(name: String(decoding: bytes, as: UTF8.self)) else { throw .invalid }

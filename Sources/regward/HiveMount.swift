@@ -9,10 +9,10 @@ internal import ProcessTable
 internal import RegistryFileSystem
 internal import WdFilter
 
-/// One hive's life at its mount point: opened, guarded, served, and brought to the disk at the end.
+/// The life of a hive, or several, at a mount point: opened, guarded, served, and brought to the disk at the end.
 struct HiveMount {
-  /// Absolute, as is `mountPoint`.
-  let hive: String
+  /// Absolute, as is `mountPoint`; one, or all with a place.
+  let hives: [HiveSource]
   let mountPoint: String
   let options: MountOptions
   let isDaemon: Bool
@@ -26,18 +26,15 @@ struct HiveMount {
   func run() throws(MountFailure) {
     try checkMountPoint()
     let policy = try loadPolicy()
-    if let log = options.log, FilePath.resolve(log) == hive {
+    if let log = options.log, let resolved = FilePath.resolve(log), hives.contains(where: { $0.path == resolved }) {
       throw MountFailure("the log is the hive itself: \(log)", status: MountFailure.usageStatus)
     }
-    let opened = try open()
-    let completeName = try location(opened)
-    // A character of two bytes in the hive has three in UTF-8 at most.
-    let largestText = min(Self.largestText, 2 * opened.longestData)
-    let currentControlSet = HiveSurvey.currentControlSet(opened)
+    let callbacks = CallbackStack()
+    let (registry, survey) = try openRegistry(callbacks)
 
     var sink: FileSink?
     if let log = options.log {
-      do { sink = try FileSink(path: log, encoder: EventEncoder(currentControlSet: currentControlSet)) } catch {
+      do { sink = try FileSink(path: log, encoder: EventEncoder(currentControlSet: survey.currentControlSet)) } catch {
         throw MountFailure("cannot open the log \(error.path): \(Console.reason(error.errno))")
       }
     }
@@ -45,7 +42,6 @@ struct HiveMount {
     defer { queue.shutdown(milliseconds: Self.patience) }
 
     let refusals = RefusalLog()
-    let callbacks = CallbackStack()
     if !options.isReadOnly {
       let filter = RegistryFilter(
         rules: policy.rules, processes: ProcessTable(), notify: { queue.enqueue($0) }, refusals: refusals)
@@ -53,27 +49,25 @@ struct HiveMount {
         (try? callbacks.register(filter, altitude: altitude, interests: filter.interests)) != nil
       else { throw MountFailure("the filter's altitude is taken", status: MountFailure.systemStatus) }
     }
-    let registry = Registry(
-      hive: opened, completeName: completeName, callbacks: callbacks, isReadOnly: options.isReadOnly)
     // A root that cannot be read would make a mount that nobody can enter.
     guard (try? registry.query(registry.root)) != nil else {
-      throw MountFailure("\(hive): the root key is damaged; `regward dump` tells where")
+      throw MountFailure("\(title): the root key is damaged; `regward dump` tells where")
     }
     let presentation = Presentation(
       userID: options.userID ?? getuid(), groupID: options.groupID ?? getgid(), umask: options.umask,
       isReadOnly: options.isReadOnly)
     let handler = MountHandler(
       facts: MountFacts(
-        hive: hive, mountPoint: mountPoint, location: completeName, policy: policy,
+        hives: hives.map(\.path), mountPoint: mountPoint, location: registry.completeName(ofPath: []), policy: policy,
         policyName: options.policy ?? DefaultPolicy.fileName, isReadOnly: options.isReadOnly),
       refusals: refusals, queue: queue, sink: sink)
     let fileSystem = RegistryFileSystem(
-      registry: registry, presentation: presentation, largestText: largestText, handler: handler)
+      registry: registry, presentation: presentation, largestText: survey.largestText, handler: handler)
 
     let reopening = sink.map { LogReopening($0) }
-    let (hive, inSystemLog) = (hive, isDaemon)
+    let (title, inSystemLog) = (title, isDaemon)
     let flusher = LazyFlusher(registry: registry) { error in
-      Console.tell("\(hive): \(error)", inSystemLog: inSystemLog)
+      Console.tell("\(title): \(error)", inSystemLog: inSystemLog)
     }
     // A failure to serve does not spare the hive its last commit.
     var failure: MountFailure?
@@ -82,10 +76,10 @@ struct HiveMount {
     do throws(ServerError) {
       try Server.serve(
         fileSystem, as: presentation, on: mountPoint, options: options,
-        fileSystemName: options.fileSystemName ?? hive
+        fileSystemName: options.fileSystemName ?? title
       ) {
         isMounted = true
-        if isDaemon { DaemonLauncher.report() } else { Console.tell("\(hive) is \(completeName)") }
+        if isDaemon { DaemonLauncher.report() } else { for line in survey.places { Console.tell(line) } }
       }
     } catch {
       let status = error == .resources || error == .session ? MountFailure.systemStatus : MountFailure.mountStatus
@@ -94,7 +88,7 @@ struct HiveMount {
     reopening?.stop()
     flusher.stop()
     do throws(HiveError) { try registry.commit() } catch {
-      failure = MountFailure("\(hive): the last changes are not on the disk: \(error)", status: MountFailure.systemStatus)
+      failure = MountFailure("\(title): the last changes are not on the disk: \(error)", status: MountFailure.systemStatus)
     }
     guard let failure else { return }
     if isMounted, isDaemon { Console.tell(failure.message, inSystemLog: true) }
@@ -129,7 +123,52 @@ struct HiveMount {
     }
   }
 
-  private func open() throws(MountFailure) -> Hive {
+  /// What `mount` shows as the device, and messages begin with.
+  private var title: String { hives.count == 1 ? hives[0].path : "\(hives[0].path) and \(hives.count - 1) more" }
+
+  /// What was learnt of the hives when they were opened.
+  private struct Survey {
+    var currentControlSet: UInt32?
+    /// Bytes.
+    var largestText = 0
+    /// One line a hive: where it is.
+    var places: [String] = []
+
+    mutating func add(_ hive: borrowing Hive, _ path: String, at name: UnicodeName) {
+      currentControlSet = currentControlSet ?? HiveSurvey.currentControlSet(hive)
+      // A character of two bytes in the hive has three in UTF-8 at most.
+      largestText = max(largestText, min(HiveMount.largestText, 2 * hive.longestData))
+      places.append("\(path) is \(name)")
+    }
+  }
+
+  private func openRegistry(_ callbacks: CallbackStack) throws(MountFailure) -> (Registry, Survey) {
+    var survey = Survey()
+    if hives.count == 1, hives[0].place == nil {
+      let hive = try open(hives[0].path)
+      let name = try location(hive)
+      survey.add(hive, hives[0].path, at: name)
+      return (
+        Registry(hive: hive, completeName: name, callbacks: callbacks, isReadOnly: options.isReadOnly), survey
+      )
+    }
+    let registry: Registry
+    do throws(HiveError) { registry = try Registry(callbacks: callbacks, isReadOnly: options.isReadOnly) } catch {
+      throw MountFailure("\(error)", status: MountFailure.systemStatus)
+    }
+    for source in hives {
+      guard let place = source.place else { continue }
+      let hive = try open(source.path)
+      survey.add(hive, source.path, at: place.completeName)
+      do throws(NTStatus) { try registry.attach(hive, from: source.path, at: place) } catch {
+        let reason = error == .sharingViolation ? "the same file is named twice" : "that place is taken"
+        throw MountFailure("\(source.argument): \(reason)", status: MountFailure.usageStatus)
+      }
+    }
+    return (registry, survey)
+  }
+
+  private func open(_ hive: String) throws(MountFailure) -> Hive {
     do throws(HiveError) {
       return try Hive(HiveFile(path: hive, access: options.isReadOnly ? .readOnly : .readWrite))
     } catch {
@@ -145,6 +184,6 @@ struct HiveMount {
       return name
     }
     return RegistryLocation.inferred(
-      rootKeys: HiveSurvey.rootKeys(opened), fileName: FilePath.lastComponent(hive))
+      rootKeys: HiveSurvey.rootKeys(opened), fileName: FilePath.lastComponent(hives[0].path))
   }
 }

@@ -6,8 +6,12 @@ internal import Glibc
 struct MountCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "mount",
-    abstract: "Mounts a hive as directories and files.",
+    abstract: "Mounts a hive, or several, as directories and files.",
+    usage: "regward mount [-f] [-o <options>] [--at <name>] [--policy <file>] [--log <file>] <hive> <mount-point>\nregward mount [...] HKLM/SYSTEM=<hive> HKU/S-1-5-18=<hive> ... <mount-point>",
     discussion: """
+      One hive is the mount's root. Several lie in it where the registry has them: each is named with its place, \
+      HKLM/NAME=HIVE or HKU/NAME=HIVE, and more can be loaded while it is mounted (regward load).
+
       Returns once the hive is mounted; a process of its own serves it until it is unmounted or gets SIGINT or SIGTERM.
 
       Options for -o, parted by commas: ro, rw, policy=FILE, log=FILE, at=NAME, allow_other, uid=N, gid=N, umask=OCTAL, \
@@ -34,11 +38,15 @@ struct MountCommand: ParsableCommand {
   @Option(help: .hidden)
   var readyFd: Int32?
 
-  @Argument(help: "The hive's primary file.", completion: .file())
-  var hive: String
+  @Argument(
+    help: ArgumentHelp(
+      "The hives' primary files, and last an existing directory: the mount point.", valueName: "hive ... mount-point"),
+    completion: .file())
+  var paths: [String]
 
-  @Argument(help: ArgumentHelp("An existing directory.", valueName: "mount-point"), completion: .directory)
-  var mountPoint: String
+  func validate() throws {
+    guard paths.count >= 2 else { throw ValidationError("A hive and a mount point are needed.") }
+  }
 
   func run() throws {
     do throws(MountFailure) {
@@ -63,25 +71,39 @@ struct MountCommand: ParsableCommand {
     wanted.policy = (policy ?? wanted.policy).map(FilePath.absolute)
     wanted.log = (log ?? wanted.log).map(FilePath.absolute)
 
-    guard let hivePath = FilePath.resolve(hive) else { throw MountFailure("\(hive): \(Console.reason(errno))") }
+    let mountPoint = paths.last ?? ""
+    var hives: [HiveSource] = []
+    for source in paths.dropLast().map({ HiveSource($0) }) {
+      guard let path = FilePath.resolve(source.path) else {
+        throw MountFailure("\(source.path): \(Console.reason(errno))")
+      }
+      hives.append(HiveSource(place: source.place, path: path))
+    }
+    guard hives.count == 1 || hives.allSatisfy({ $0.place != nil }) else {
+      throw MountFailure(
+        "several hives need a place each: HKLM/NAME=HIVE or HKU/NAME=HIVE", status: MountFailure.usageStatus)
+    }
+    guard hives[0].place == nil || wanted.location == nil else {
+      throw MountFailure("at= is for a single hive without a place of its own", status: MountFailure.usageStatus)
+    }
     guard let folder = FilePath.resolve(mountPoint) else {
       throw MountFailure("mount point \(mountPoint): \(Console.reason(errno))")
     }
     guard foreground || isDaemon else {
-      return try DaemonLauncher.launch(daemonArguments(hive: hivePath, mountPoint: folder))
+      return try DaemonLauncher.launch(daemonArguments(hives, mountPoint: folder))
     }
-    let mount = HiveMount(hive: hivePath, mountPoint: folder, options: wanted, isDaemon: isDaemon)
+    let mount = HiveMount(hives: hives, mountPoint: folder, options: wanted, isDaemon: isDaemon)
     try mount.run()
     return 0
   }
 
   /// The same mount for another process. Scripts know the daemon by `mount` in the second place and the mount point in the last.
-  private func daemonArguments(hive: String, mountPoint: String) -> [String] {
+  private func daemonArguments(_ hives: [HiveSource], mountPoint: String) -> [String] {
     var arguments = [CommandLine.arguments.first ?? "regward", "mount"]
     for list in options { arguments += ["-o", list] }
     if let at { arguments += ["--at=\(at)"] }
     if let policy { arguments += ["--policy=\(policy)"] }
     if let log { arguments += ["--log=\(log)"] }
-    return arguments + ["--ready-fd", String(DaemonLauncher.readyDescriptor), "--", hive, mountPoint]
+    return arguments + ["--ready-fd", String(DaemonLauncher.readyDescriptor), "--"] + hives.map(\.argument) + [mountPoint]
   }
 }

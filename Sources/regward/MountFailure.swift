@@ -1,3 +1,4 @@
+internal import ArgumentParser
 internal import HiveStorage
 
 /// Why a mount failed: a message for people and the exit status of mount(8).
@@ -24,6 +25,14 @@ struct MountFailure: Error, Hashable {
     case .locked(let pid) where pid > 0: self.init("\(hive) is busy: process \(pid) has it mounted")
     case .locked: self.init("\(hive) is in use by another process")
     default: self.init("\(hive): \(error)")
+    }
+  }
+
+  /// Runs a command's work: a failure is told, and its status becomes the program's.
+  static func exiting(_ body: () throws(MountFailure) -> Void) throws {
+    do throws(MountFailure) { try body() } catch {
+      if !error.message.isEmpty { Console.tell(error.message) }
+      throw ExitCode(error.status)
     }
   }
 }

@@ -8,7 +8,7 @@ internal import WdFilter
 
 /// What does not change while a hive is mounted.
 struct MountFacts: Sendable {
-  let hive: String
+  let hives: [String]
   let mountPoint: String
   let location: UnicodeName
   let policy: PolicyFile
@@ -45,7 +45,8 @@ final class MountHandler: ControlHandler {
     let rules = facts.policy.rules
     let events = queue.counters
     var members: [(String, String)] = [
-      ("pid", "\(getpid())"), ("hive", Self.quoted(facts.hive)), ("mountPoint", Self.quoted(facts.mountPoint)),
+      ("pid", "\(getpid())"), ("hive", Self.quoted(facts.hives.first ?? "")),
+      ("hives", "[" + facts.hives.map(Self.quoted).joined(separator: ",") + "]"), ("mountPoint", Self.quoted(facts.mountPoint)),
       ("location", Self.quoted(facts.location.description)), ("readOnly", "\(facts.isReadOnly)"),
       ("policy", Self.quoted(facts.policyName)), ("mode", Self.quoted(rules.mode.rawValue)),
       (

@@ -7,7 +7,11 @@ struct Regward: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "regward",
     abstract: "Mounts a Windows registry hive as directories and files, and lets no change pass unjudged.",
-    subcommands: [MountCommand.self, UnmountCommand.self, WhyCommand.self, DumpCommand.self, RulesCommand.self]
+    subcommands: [
+      MountCommand.self, UnmountCommand.self, WhyCommand.self, SaveCommand.self, RestoreCommand.self, ReplaceCommand.self,
+      LoadCommand.self, UnloadCommand.self, FlushCommand.self, RenameCommand.self, AddCommand.self, DumpCommand.self,
+      RulesCommand.self,
+    ]
   )
 
   static func main() {
