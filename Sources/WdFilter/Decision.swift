@@ -230,11 +230,10 @@ extension RuleSet {
           standing.isExemptFromDenied ? .exempt : strength, .denied, hit(match, findings.refusing, audited))
       }
     }
-    func offerBelow(_ payload: Int32, audited: Bool) {
-      guard payload >= 0 else { return }
-      let bits = matcher.payloads[Int(payload)].bits
-      let isExempt = standing.isExemptFromDenied && !bits.contains(.tamperProtectionActive)
-      best.offer(isExempt ? .exempt : audited ? .audited : .denied, .deniedBelow, payload)
+    func offerBelow(_ payload: Int32, _ tamper: Int32, audited: Bool) {
+      let strength = audited ? Candidate.Strength.audited : .denied
+      if payload >= 0 { best.offer(standing.isExemptFromDenied ? .exempt : strength, .deniedBelow, payload) }
+      if tamper >= 0 { best.offer(strength, .deniedBelow, tamper) }
     }
 
     // Nobody is exempt from the canary, and no mode switches it off.
@@ -242,9 +241,9 @@ extension RuleSet {
     offerHardened(match.hardened, .hardened)
     offerRefusal(match.enforced, audited: false)
     offerHardened(findings.below.hardened, .hardenedBelow)
-    offerBelow(findings.below.enforced, audited: false)
+    offerBelow(findings.below.enforced, findings.below.enforcedTamper, audited: false)
     offerRefusal(match.audited, audited: true)
-    offerBelow(findings.below.audited, audited: true)
+    offerBelow(findings.below.audited, findings.below.auditedTamper, audited: true)
     let matched = findings.matched
     if !matched.isDisjoint(with: row.operation) {
       let watcher = match.hits.first { !matcher.payloads[Int($0)].bits.isDisjoint(with: row.operation) }

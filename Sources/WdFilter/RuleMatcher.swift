@@ -20,16 +20,21 @@ struct RulePayload {
   var deniesSomething: Bool { kind == .hardened || bits.deniesSomething }
 }
 
-/// Somebody below a key: for each kind of protection the first payload found, -1 for none.
+/// Somebody below a key: for each kind of protection the first payload found, -1 for none. TamperProtectionActive is kept
+/// apart as well: who is exempt from the first payload is not from that one.
 struct ProtectionBelow {
   var hardened: Int32 = -1
   var enforced: Int32 = -1
+  var enforcedTamper: Int32 = -1
   var audited: Int32 = -1
+  var auditedTamper: Int32 = -1
 
   mutating func merge(_ other: ProtectionBelow) {
     hardened = Self.first(hardened, other.hardened)
     enforced = Self.first(enforced, other.enforced)
+    enforcedTamper = Self.first(enforcedTamper, other.enforcedTamper)
     audited = Self.first(audited, other.audited)
+    auditedTamper = Self.first(auditedTamper, other.auditedTamper)
   }
 
   mutating func add(_ payload: RulePayload, _ index: Int32) {
@@ -37,7 +42,11 @@ struct ProtectionBelow {
     if payload.kind == .hardened {
       merge(ProtectionBelow(hardened: index))
     } else {
-      merge(payload.isAudited ? ProtectionBelow(audited: index) : ProtectionBelow(enforced: index))
+      let tamper = payload.bits.contains(.tamperProtectionActive) ? index : -1
+      merge(
+        payload.isAudited
+          ? ProtectionBelow(audited: index, auditedTamper: tamper)
+          : ProtectionBelow(enforced: index, enforcedTamper: tamper))
     }
   }
 
@@ -93,7 +102,7 @@ final class RuleMatcher: Sendable {
     var hasValues = false
     /// For a `**` below another `**`: its bit in the set of those already walked.
     var nestIndex: Int32 = -1
-    /// Protection of this key's own values, and of keys below.
+    /// Protection of this key's own values, and of keys below; a `**` is below itself, since it may take more.
     var own = ProtectionBelow()
     var below = ProtectionBelow()
   }
@@ -220,6 +229,7 @@ final class RuleMatcher: Sendable {
         var protection = node.own
         protection.merge(node.below)
         for payload in node.payloads { protection.add(payloads[Int(payload)], payload) }
+        if node.isAnyNumber { nodes[index].below = protection }
         if node.isValue { nodes[parent].own.merge(protection) } else { nodes[parent].below.merge(protection) }
       }
       var wildcardAbove = [Bool](repeating: false, count: nodes.count)
@@ -368,7 +378,7 @@ final class RuleMatcher: Sendable {
   ) {
     let node = nodes[Int(index)]
     guard node.hasSubkeys else {
-      take(node, index, floating: floating, walk, &match)
+      take(node, index, floating: floating || position < walk.components.count, walk, &match)
       return
     }
     // The first time it is reached is the earliest place in the name, and covers every later one: without this, each
