@@ -77,7 +77,13 @@ let package = Package(
       dependencies: ["Executive", "HiveStorage", "ConfigurationManager", "RegistryFileSystem"],
       swiftSettings: settings),
     .testTarget(name: "FUSEServerTests", dependencies: ["FUSEServer"], swiftSettings: settings),
-    .testTarget(name: "regwardTests", dependencies: ["Executive", "regward"], swiftSettings: settings),
+    .testTarget(
+      name: "regwardTests",
+      dependencies: [
+        "Executive", "HiveStorage", "ConfigurationManager", "ProcessTable", "Notifications", "WdFilter", "PolicyFile",
+        "HiveSamples", "regward",
+      ],
+      swiftSettings: settings),
     .testTarget(
       name: "HiveSamplesTests", dependencies: ["Executive", "HiveStorage", "HiveSamples"],
       swiftSettings: settings),

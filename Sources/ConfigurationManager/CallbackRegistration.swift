@@ -10,7 +10,7 @@ final class CallbackRegistration: Sendable {
   let interests: Atomic<UInt64>
   let rundown = RundownReference()
   /// Names of values whose queries it asked for; nil: of all.
-  private let queriedValues: [UnicodeName]?
+  private let queriedValues: Mutex<[UnicodeName]?>
   /// Its contexts by the id of their key object.
   private let contexts = Mutex<[UInt64: (object: KeyObject, context: any CallContext)]>([:])
 
@@ -22,12 +22,14 @@ final class CallbackRegistration: Sendable {
     self.altitude = altitude
     self.callback = callback
     self.interests = Atomic(interests)
-    self.queriedValues = queriedValues
+    self.queriedValues = Mutex(queriedValues)
   }
 
   func asksFor(_ valueName: UnicodeName) -> Bool {
-    queriedValues.map { $0.contains { $0.equalsIgnoringCase(valueName) } } ?? true
+    queriedValues.withLock { $0 }.map { $0.contains { $0.equalsIgnoringCase(valueName) } } ?? true
   }
+
+  func setQueriedValues(_ names: [UnicodeName]) { queriedValues.withLock { $0 = names } }
 
   func context(of object: KeyObject?) -> (any CallContext)? {
     guard let object else { return nil }

@@ -51,12 +51,16 @@ package final class CallbackStack: Sendable {
     }
   }
 
-  /// Changes what a callback is told of. Throws `invalidParameter` for an unknown cookie.
-  package func setInterests(_ interests: UInt64, of cookie: CallbackCookie) throws(NTStatus) {
+  /// Changes what a callback is told of; the names of queried values as well, where they are given. Throws `invalidParameter` for an
+  /// unknown cookie.
+  package func setInterests(
+    _ interests: UInt64, of cookie: CallbackCookie, queriedValues: [UnicodeName]? = nil
+  ) throws(NTStatus) {
     try state.withLock { state throws(NTStatus) in
       guard let registration = state.registrations.first(where: { $0.cookie == cookie }) else {
         throw .invalidParameter
       }
+      if let queriedValues { registration.setQueriedValues(queriedValues) }
       registration.interests.store(interests, ordering: .releasing)
       refreshMask(state)
     }

@@ -141,7 +141,7 @@ extension Hive {
     guard hasLayeredKeys || layer & KeyNode.layerKind != KeyNode.layerTombstone else {
       throw .limit(problem: "a layered key's tombstone, in a hive without layers")
     }
-    if minorVersion > 1 { image.store(hasLayeredKeys ? layer : 0, target, KeyNode.Field.layer) }
+    image.store(hasLayeredKeys ? layer : 0, target, KeyNode.Field.layer)
   }
 
   private mutating func copySecurity(

@@ -72,6 +72,14 @@ package struct PolicyFile: Sendable {
           + "it must belong to root or to you and be writable by nobody else: \(ofFile.remedy(real))")
     }
 
+    return (try text(of: file, path), real)
+  }
+
+  /// Everything that an open file holds.
+  static func text(of file: Int32, _ path: String) throws(PolicyError) -> String {
+    func failure(_ message: String) -> PolicyError {
+      PolicyError(problems: [PolicyProblem(severity: .error, file: path, line: 0, column: 0, message: message)])
+    }
     var bytes: [UInt8] = []
     var chunk = [UInt8](repeating: 0, count: 65536)
     while true {
@@ -79,12 +87,12 @@ package struct PolicyFile: Sendable {
       if count == 0 { break }
       if count < 0 {
         if errno == EINTR { continue }
-        throw failure("read it", errno)
+        throw failure("cannot read it: \(String(cString: strerror(errno)))")
       }
       bytes.append(contentsOf: chunk.prefix(count))
       guard bytes.count <= maximumSize else { throw failure("a policy of more than 16 MiB is not read") }
     }
     guard let text = String(validating: bytes, as: UTF8.self) else { throw failure("the text is not UTF-8") }
-    return (text, real)
+    return text
   }
 }

@@ -500,7 +500,10 @@ struct PolicyReader {
     return PolicyPlace(file: fileName, line: place.line, column: place.column)
   }
 
-  func source(_ node: Node) -> RuleSource { RuleSource(file: fileName, line: place(node).line) }
+  func source(_ node: Node) -> RuleSource {
+    let place = place(node)
+    return RuleSource(file: fileName, line: place.line, column: place.column)
+  }
 
   mutating func error(_ node: Node, _ message: String) { error(place(node), message) }
 

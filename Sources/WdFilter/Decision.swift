@@ -74,7 +74,7 @@ extension RuleSet {
       decision = judge(operation, trace) { process }
     }
     trace.note(.mode, "policy \(mode.rawValue), subtree \(subtree.rawValue), version \(version)")
-    trace.note(.verdict, Self.words(decision))
+    trace.note(.verdict, decision.summary)
     return Explanation(steps: trace.steps, decision: decision)
   }
 
@@ -148,6 +148,11 @@ extension RuleSet {
       matcher.match(
         Self.name(of: key, renamedTo: newName), .key, wanted: asked.subtracting(.deleteDenied), into: &new)
       findings.match = Self.union(old, new)
+      // Whoever really refuses is named first: a rule with the other side's bit matches too.
+      let refusing = findings.refusing
+      let decisive = old.hits.filter { holds($0, refusing.subtracting(.createDenied)) }
+        + new.hits.filter { holds($0, refusing.subtracting(.deleteDenied)) }
+      findings.match.hits = decisive + findings.match.hits.filter { !decisive.contains($0) }
       findings.matched = findings.match.enforced.union(findings.match.audited)
       findings.match.enforced = Self.refusals(old.enforced, new.enforced)
       findings.match.audited = Self.refusals(old.audited, new.audited)
@@ -275,6 +280,10 @@ extension RuleSet {
     return decision
   }
 
+  private func holds(_ payload: Int32, _ bits: RuleBits) -> Bool {
+    !matcher.payloads[Int(payload)].bits.isDisjoint(with: bits)
+  }
+
   /// The first payload that holds one of `bits`.
   private func hit(_ match: RuleMatch, _ bits: RuleBits, _ audited: Bool) -> Int32 {
     match.hits.first {
@@ -347,12 +356,15 @@ extension RuleSet {
     return text + ": asks for \(words(row.flag))" + (row.isBeyondDriver ? ", beyond the driver" : "")
   }
 
-  static func words(_ decision: Decision) -> String {
-    let allowed = decision.isAudited ? "allow (audited: would be refused)" : "allow"
-    let verdict = decision.verdict == .deny ? "deny" : allowed
-    let because = decision.isExempt ? "exempt from \(decision.reason.rawValue)" : decision.reason.rawValue
-    let rule = decision.ruleIDs.first.map { ", rule '\($0)'" } ?? ""
-    return verdict + ": " + because + rule + (decision.source.map { " (\($0))" } ?? "")
+}
+
+extension Decision {
+  /// `deny: denied, rule 'defender-policy' (policy.yaml:12)`.
+  package var summary: String {
+    let allowed = isAudited ? "allow (audited: would be refused)" : "allow"
+    let because = isExempt ? "exempt from \(reason.rawValue)" : reason.rawValue
+    let rule = ruleIDs.first.map { ", rule '\($0)'" } ?? ""
+    return (verdict == .deny ? "deny" : allowed) + ": " + because + rule + (source.map { " (\($0))" } ?? "")
   }
 }
 

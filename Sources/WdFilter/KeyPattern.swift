@@ -116,11 +116,15 @@ package struct KeyPattern: Hashable, Sendable {
       case .literal(let name):
         let fromEnd = components.count - index
         let spelled = fromEnd <= written.count ? written[written.count - fromEnd] : ""
-        return UnicodeName(spelled).upcased == name ? spelled : "\(name)"
+        if UnicodeName(spelled).upcased == name { return spelled }
+        return Self.implied.first { UnicodeName($0).upcased == name } ?? "\(name)"
       }
     }
     return "\\" + names.joined(separator: "\\")
   }
+
+  /// Components that a root or a service stands for, as Windows spells them.
+  private static let implied = ["Services", "Classes"]
 
   /// What the pattern means, however it was written; equal for patterns that match the same names by the same components.
   package struct Canonical: Hashable, Sendable {

@@ -28,7 +28,9 @@ package struct QueryDeniedValue: Hashable, Sendable {
 extension RuleSet {
   /// Judges the reading of a value, by its name alone. The process is looked up only for a name on the list.
   package func decideQuery(of valueName: UnicodeName, process lookUp: () -> ProcessContext?) -> Decision {
-    judgeQuery(of: valueName, nil, lookUp)
+    let decision = judgeQuery(of: valueName, nil, lookUp)
+    for entry in decision.participants { hits.raise(entry) }
+    return decision
   }
 
   func judgeQuery(
@@ -43,13 +45,14 @@ extension RuleSet {
     trace?.note(.process, standing.explanation)
     // Entries of one name add up.
     guard
-      let entry = zip(queryDeniedNames, queryDenied).dropFirst(index).first(where: { name, entry in
-        name.equalsIgnoringCase(valueName) && !standing.flags.isDisjoint(with: entry.flags)
-      })?.1
+      let place = queryDenied.indices.dropFirst(index).first(where: {
+        queryDeniedNames[$0].equalsIgnoringCase(valueName) && !standing.flags.isDisjoint(with: queryDenied[$0].flags)
+      })
     else {
       trace?.note(.query, "the value is on the list, and the process carries none of the flags")
       return .untouched
     }
+    let entry = queryDenied[place]
     let carried = standing.flags.intersection(entry.flags).names
     trace?.note(.query, "'\(entry.id)' (\(entry.source)) for \(carried.joined(separator: ", "))")
     var decision = Decision()
@@ -61,6 +64,7 @@ extension RuleSet {
     decision.process = process
     decision.explanation = standing.explanation
     decision.rulesVersion = version
+    decision.participants = [Int32(matcher.payloads.count + place)]
     return decision
   }
 

@@ -58,11 +58,11 @@ extension RuleSet {
       if !rule.rules.isEmpty || rule.values.isEmpty { add(.key, RulePayload.ofKey, rule.rules, nil) }
       for (place, value) in rule.values.enumerated() { add(.value, Int32(place), value.rules, value.name) }
     }
-    for entry in queryDenied {
+    for (index, entry) in queryDenied.enumerated() {
       listings.append(
         RuleListing(
           kind: .query, id: entry.id, key: nil, value: entry.valueName, ofAnyValue: false, bits: [], hash: nil,
-          mode: mode, hits: 0, source: entry.source))
+          mode: mode, hits: hits[matcher.payloads.count + index], source: entry.source))
     }
     return listings
   }

@@ -4,10 +4,13 @@ internal import Executive
 package struct RuleSource: Hashable, Sendable, CustomStringConvertible {
   package let file: String
   package let line: Int
+  /// 0 where nobody said.
+  package let column: Int
 
-  package init(file: String, line: Int) {
+  package init(file: String, line: Int, column: Int = 0) {
     self.file = file
     self.line = line
+    self.column = column
   }
 
   package static let builtIn = RuleSource(file: "built-in", line: 0)
@@ -198,7 +201,7 @@ package final class RuleSet: Sendable {
     }
     monitoredBits = bits
     matcher = RuleMatcher(entries)
-    hits = HitCounters(count: matcher.payloads.count)
+    hits = HitCounters(count: matcher.payloads.count + queryDenied.count)
   }
 
   /// The classes that these rules need to see, pre and post.

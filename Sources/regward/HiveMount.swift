@@ -42,13 +42,24 @@ struct HiveMount {
     defer { queue.shutdown(milliseconds: Self.patience) }
 
     let refusals = RefusalLog()
+    let processes = ProcessTable()
+    var rules: @Sendable () -> RuleSet = { policy.rules }
     if !options.isReadOnly {
       let filter = RegistryFilter(
-        rules: policy.rules, processes: ProcessTable(), notify: { queue.enqueue($0) }, refusals: refusals)
+        rules: policy.rules, processes: processes, notify: { queue.enqueue($0) }, refusals: refusals)
       guard let altitude = Altitude(RegistryFilter.altitude),
         (try? callbacks.register(filter, altitude: altitude, interests: filter.interests)) != nil
       else { throw MountFailure("the filter's altitude is taken", status: MountFailure.systemStatus) }
+      rules = { filter.rulesInForce }
     }
+    // Reading is judged in a read-only mount as well.
+    let queries = QueryHardening(
+      rules: policy.rules, processes: processes, notify: { queue.enqueue($0) }, refusals: refusals)
+    guard let altitude = Altitude(QueryHardening.altitude),
+      (try? callbacks.register(
+        queries, altitude: altitude, interests: queries.interests,
+        queriedValues: policy.rules.queryDenied.map { UnicodeName($0.valueName) })) != nil
+    else { throw MountFailure("the altitude of query hardening is taken", status: MountFailure.systemStatus) }
     // A root that cannot be read would make a mount that nobody can enter.
     guard (try? registry.query(registry.root)) != nil else {
       throw MountFailure("\(title): the root key is damaged; `regward dump` tells where")
@@ -60,7 +71,7 @@ struct HiveMount {
       facts: MountFacts(
         hives: hives.map(\.path), mountPoint: mountPoint, location: registry.completeName(ofPath: []), policy: policy,
         policyName: options.policy ?? DefaultPolicy.fileName, isReadOnly: options.isReadOnly),
-      refusals: refusals, queue: queue, sink: sink)
+      refusals: refusals, queue: queue, sink: sink, processes: processes, rules: rules)
     let fileSystem = RegistryFileSystem(
       registry: registry, presentation: presentation, largestText: survey.largestText, handler: handler)
 

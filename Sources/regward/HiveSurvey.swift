@@ -20,6 +20,24 @@ enum HiveSurvey {
     return names
   }
 
+  /// Tells the complete name of every key that can be read, `place` being the root's.
+  static func forEachKey(_ hive: borrowing Hive, at place: UnicodeName, _ body: (UnicodeName) -> Void) {
+    var waiting = [(cell: hive.rootKey, name: place)]
+    // A damaged hive may lead in circles.
+    var seen: Set<CellIndex> = [hive.rootKey]
+    while let (cell, name) = waiting.popLast() {
+      body(name)
+      var children: [CellIndex] = []
+      try? hive.forEachSubkey(of: cell, damaged: { _ in }) { _, child throws(HiveError) in
+        children.append(child)
+        return true
+      }
+      for child in children where seen.insert(child).inserted {
+        if let childName = try? hive.keyName(at: child) { waiting.append((child, name.appending(childName))) }
+      }
+    }
+  }
+
   /// `Select\Current` of a SYSTEM hive.
   static func currentControlSet(_ hive: borrowing Hive) -> UInt32? {
     let (key, value) = (UnicodeName("Select"), UnicodeName("Current"))

@@ -33,6 +33,10 @@ struct MountedPath {
   /// Sends a verb and its arguments to the daemon, as this process: the kernel says who asks. Throws the daemon's refusal, with the
   /// exit status 1.
   func ask(_ verb: String, _ arguments: String...) throws(MountFailure) -> String {
+    try ask(verb, arguments)
+  }
+
+  func ask(_ verb: String, _ arguments: [String]) throws(MountFailure) -> String {
     let line = ([verb] + arguments).joined(separator: "\t")
     guard !line.utf8.contains(0x0A), arguments.allSatisfy({ !$0.utf8.contains(0x09) }) else {
       throw MountFailure("a name with a tab or a line feed cannot be asked about", status: MountFailure.systemStatus)

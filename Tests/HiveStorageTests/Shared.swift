@@ -13,12 +13,6 @@ enum Shared {
     [UInt8](try Data(contentsOf: folder.appending(path: "hives").appending(path: name)))
   }
 
-  /// The samples in `folder` whose names begin with `prefix`.
-  static func names(in folder: String, prefix: String) throws -> [String] {
-    try FileManager.default.contentsOfDirectory(atPath: self.folder.appending(path: "hives/\(folder)").path)
-      .filter { $0.hasPrefix(prefix) && $0.hasSuffix(".hiv") }.sorted()
-  }
-
   /// What the command prints, and its exit status.
   static func run(_ command: String, _ arguments: [String]) throws -> (status: Int32, output: String) {
     let process = Process()

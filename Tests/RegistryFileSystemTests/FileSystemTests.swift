@@ -5,15 +5,15 @@ import RegistryFileSystem
 import Synchronization
 import Testing
 
-private let readOnly: Int32 = 0
-private let writeOnly: Int32 = 1
-private let readWrite: Int32 = 2
+let readOnly: Int32 = 0
+let writeOnly: Int32 = 1
+let readWrite: Int32 = 2
 private let exclusive: Int32 = 0o200
-private let truncate: Int32 = 0o1000
+let truncate: Int32 = 0o1000
 private let append: Int32 = 0o2000
 
 /// A file system over a new hive in memory, with a callback that counts and may refuse.
-private final class Fixture: RegistryCallback, KernelCache, ControlHandler {
+final class Fixture: RegistryCallback, KernelCache, ControlHandler {
   let registry: Registry
   private let box = Mutex<RegistryFileSystem?>(nil)
   let denied = Mutex<Set<String>>([])

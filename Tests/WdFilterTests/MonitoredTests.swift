@@ -163,6 +163,16 @@ struct MonitoredTests {
     }
   }
 
+  @Test("A refused rename names the rule that refuses, not one whose bit is about the other name")
+  func renameNamesWhoRefuses() throws {
+    let rules = [
+      try rule("old", Self.acmeKey, [.createDenied, .renameKeyOperation]), try rule("new", Self.acmeKey + "2", .createDenied),
+    ]
+    let decision = decide(rename(acme, "Acme2"), rules)
+    #expect(decision.reason == .denied)
+    #expect(decision.ruleIDs == ["new", "old"])
+  }
+
   @Test("4 row 1: a denied key or value below")
   func ancestorsOfDeniedKeysAreCovered() throws {
     let rules = [try rule(Self.acmeKey + #"\A\B"#, [], values: [ValueRule(name: "v", rules: .setValueDenied)])]
@@ -278,5 +288,9 @@ struct MonitoredTests {
     #expect(RuleSet().interests & hardening == hardening)
     #expect(RuleSet().interests & NotifyClass.preOpenKeyEx.bit == 0)
     #expect(RuleSet().interests & NotifyClass.preQueryValueKey.bit == 0)
+    let ofHives = NotifyClass.preLoadKey.bit | NotifyClass.preUnLoadKey.bit
+    #expect(RuleSet().interests & ofHives == ofHives)
+    #expect(RuleSet(subtree: .faithful).interests & ofHives == 0)
+    #expect(RuleSet(subtree: .faithful).interests & NotifyClass.preSetKeySecurity.bit != 0)
   }
 }

@@ -44,6 +44,7 @@ struct QueryHardeningTests {
     let decision = rules.decideQuery(of: "SECRET") { process() }
     #expect(decision.verdict == .deny)
     #expect(decision.source?.line == 4)
+    #expect(rules.listings.filter { $0.kind == .query }.map(\.hits) == [0, 1])
     #expect(RuleSet(processes: [entry(uid: 1000, flags: .msSeces)], queryDenied: []).queryInterests == 0)
   }
 
