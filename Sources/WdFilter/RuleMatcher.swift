@@ -333,7 +333,7 @@ final class RuleMatcher: Sendable {
         start = index + 1
         hash = ComponentHash.start
       } else {
-        hash = ComponentHash.step(hash, UpcaseTable.upcase(unit))
+        hash = ComponentHash.step(hash, ComponentHash.upcase(unit))
       }
     }
     components[count] = Component(
@@ -343,7 +343,7 @@ final class RuleMatcher: Sendable {
 
   private static func hash(_ units: UnsafeBufferPointer<UInt16>) -> UInt32 {
     var hash = ComponentHash.start
-    for unit in units { hash = ComponentHash.step(hash, UpcaseTable.upcase(unit)) }
+    for unit in units { hash = ComponentHash.step(hash, ComponentHash.upcase(unit)) }
     return hash
   }
 
@@ -441,7 +441,7 @@ final class RuleMatcher: Sendable {
     var hash = ComponentHash.start
     let start = Int(component.start)
     for end in start..<Int(component.end) {
-      hash = ComponentHash.step(hash, UpcaseTable.upcase(walk.units[end]))
+      hash = ComponentHash.step(hash, ComponentHash.upcase(walk.units[end]))
       let child = find(index, .prefix, hash, walk.units, start..<(end + 1))
       guard child >= 0 else { continue }
       for payload in nodes[Int(child)].payloads { take(payload, isOfValue: false, walk, &match) }
@@ -467,7 +467,7 @@ final class RuleMatcher: Sendable {
 
   private func isText(_ text: Int, _ units: UnsafeBufferPointer<UInt16>, _ range: Range<Int>) -> Bool {
     for offset in 0..<range.count
-    where texts[text + offset] != UpcaseTable.upcase(units[range.lowerBound + offset]) { return false }
+    where texts[text + offset] != ComponentHash.upcase(units[range.lowerBound + offset]) { return false }
     return true
   }
 
@@ -484,7 +484,7 @@ final class RuleMatcher: Sendable {
     var offset = 0
     for unit in units {
       // SAFETY: `offset` is below the literal's length, and an ASCII literal has a pointer.
-      if UpcaseTable.upcase(unit) != UInt16(upper.utf8Start[offset]) { return false }
+      if ComponentHash.upcase(unit) != UInt16(upper.utf8Start[offset]) { return false }
       offset += 1
     }
     return true
@@ -497,6 +497,14 @@ private enum ComponentHash {
 
   @inline(__always)
   static func step(_ hash: UInt32, _ upperCaseUnit: UInt16) -> UInt32 { (hash ^ UInt32(upperCaseUnit)) &* 0x0100_0193 }
+
+  /// `UpcaseTable.upcase` without a call into another module for ASCII, which most names are: every unit of every name comes
+  /// here twice.
+  @inline(__always)
+  static func upcase(_ unit: UInt16) -> UInt16 {
+    if unit < 0x80 { return unit &- 0x61 < 26 ? unit &- 32 : unit }
+    return UpcaseTable.upcase(unit)
+  }
 
   @inline(__always)
   static func slot(_ parent: Int32, _ kind: UInt32, _ hash: UInt32) -> Int {
