@@ -12,8 +12,8 @@ struct DecisionTableTests {
   // MARK: The tables
 
   private static let singleBits: [UInt32] = [
-    0x1, 0x4, 0x10, 0x100, 0x400, 0x800, 0x2000, 0x4000, 0x8000, 0x10000, 0x20000, 0x40000, 0x80000, 0x100000, 0x200000,
-    0x400000, 0x800000, 0x1000000,
+    0x1, 0x4, 0x10, 0x100, 0x400, 0x800, 0x2000, 0x4000, 0x8000, 0x10000, 0x20000, 0x40000, 0x80000, 0x100000,
+    0x200000, 0x400000, 0x800000, 0x1000000,
   ]
   private static let pairs: [UInt32] = [0x10001, 0x20004, 0x40010, 0x80100, 0x40800, 0x204000, 0x108000]
   private static let liveWords: [UInt32] = [0x37C015, 0xC2D00, 0x2D00]
@@ -24,7 +24,8 @@ struct DecisionTableTests {
   /// Where a rule is, seen from the key that an operation is about.
   private static let places: [(name: String, key: String)] = [
     ("the key", #"HKLM\SOFTWARE\acme\AGENT"#), ("its parent", #"HKLM\SOFTWARE\Acme"#),
-    ("a descendant", #"HKLM\SOFTWARE\Acme\Agent\Deep\Run"#), ("below the key by **", #"HKLM\SOFTWARE\Acme\Agent\**\Run"#),
+    ("a descendant", #"HKLM\SOFTWARE\Acme\Agent\Deep\Run"#),
+    ("below the key by **", #"HKLM\SOFTWARE\Acme\Agent\**\Run"#),
     ("anywhere by **", #"HKLM\SOFTWARE\**\Run"#), ("the key by *", #"HKLM\SOFTWARE\*\Agent"#),
     ("the key and all below", #"HKLM\SOFTWARE\Acme\Agent\**"#), ("the parent and all below", #"HKLM\SOFTWARE\Acme\**"#),
     ("the new name", #"HKLM\SOFTWARE\Acme\renamed"#), ("below the new name", #"HKLM\SOFTWARE\Acme\Renamed\*\Run"#),
@@ -239,7 +240,8 @@ struct DecisionTableTests {
       services + #"\WinDefend"#, services + #"\wdfilter\Instances"#, services + #"\WdFilterX"#, services,
       services + #"\MpHardCodedBlockHive"#, services + #"\MPHARDCODEDBLOCKHIVE\Below"#,
       #"\REGISTRY\MACHINE\SYSTEM"#, #"\REGISTRY\MACHINE\SYSTEM\ControlSet002"#, #"\REGISTRY\MACHINE\SYSTEM\Select"#,
-      #"\REGISTRY\MACHINE\SYSTEM\CurrentControlSet\Services\WdBoot"#, #"\REGISTRY\MACHINE\SYSTEM\ControlSet01\Services"#,
+      #"\REGISTRY\MACHINE\SYSTEM\CurrentControlSet\Services\WdBoot"#,
+      #"\REGISTRY\MACHINE\SYSTEM\ControlSet01\Services"#,
     ]
     for isStrict in [true, false] {
       for mode in DecisionModel.Mode.allCases {
