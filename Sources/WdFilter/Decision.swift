@@ -26,32 +26,90 @@ package struct Decision: Sendable {
     case syncClient
   }
 
-  package var verdict = Verdict.allow
-  package var reason = Reason.untouched
+  /// Changed only where the sync client has another opinion, as are `reason` and `isAudited`.
+  package internal(set) var verdict: Verdict
+  package internal(set) var reason: Reason
   /// Would be refused were the rule not in audit mode.
-  package var isAudited = false
+  package internal(set) var isAudited: Bool
   /// Would be refused were the process not exempt.
-  package var isExempt = false
+  package let isExempt: Bool
   /// The OR of all rules that match.
-  package var matchedRules: RuleBits = []
+  package let matchedRules: RuleBits
   /// Of them, what belongs to this operation.
-  package var finalKeyRules: RuleBits = []
-  /// The rules' names, first the one that decided.
-  package var ruleIDs: [String] = []
-  package var source: RuleSource?
-  package var hashes: [RuleHash] = []
-  /// The caller; nil when unknown, or when nobody had to be asked for.
-  package var process: ProcessContext?
-  /// What the policy makes of the caller, for people.
-  package var explanation = ""
+  package let finalKeyRules: RuleBits
   /// The caller's rules hold NotifyRegistryOperationSync: the sync client is to be asked first.
-  package var asksSyncClient = false
+  package let asksSyncClient: Bool
   /// The value as it was before is to be reported.
-  package var retrievesOldValue = false
-  /// The rules that judged (`RuleSet.version`); 0 when none had anything to say.
-  package var rulesVersion: UInt64 = 0
-  /// The payloads that took part.
-  var participants: [Int32] = []
+  package let retrievesOldValue: Bool
+  /// The caller; nil when unknown, or when nobody had to be asked for.
+  package let process: ProcessContext?
+  /// The rules that judged; nil when none had anything to say. What people are told is made from them when it is asked for:
+  /// most decisions are only obeyed.
+  private let rules: RuleSet?
+  /// The payload that decided; -1 for none. Those of query hardening come after the matcher's (`RuleSet.id(of:)`).
+  private let payload: Int32
+  /// Payloads that matched, the one that decided maybe among them.
+  private let hits: [Int32]
+  private let hardened: Int32
+
+  init(
+    verdict: Verdict = .allow, reason: Reason = .untouched, isAudited: Bool = false, isExempt: Bool = false,
+    matchedRules: RuleBits = [], finalKeyRules: RuleBits = [], retrievesOldValue: Bool = false,
+    asksSyncClient: Bool = false, payload: Int32 = -1, hits: [Int32] = [], hardened: Int32 = -1,
+    of rules: RuleSet? = nil, process: ProcessContext? = nil
+  ) {
+    self.verdict = verdict
+    self.reason = reason
+    self.isAudited = isAudited
+    self.isExempt = isExempt
+    self.matchedRules = matchedRules
+    self.finalKeyRules = finalKeyRules
+    self.retrievesOldValue = retrievesOldValue
+    self.asksSyncClient = asksSyncClient
+    self.process = process
+    self.rules = rules
+    self.payload = payload
+    self.hits = hits
+    self.hardened = hardened
+  }
+
+  /// `RuleSet.version` of the rules that judged; 0 when none had anything to say.
+  package var rulesVersion: UInt64 { rules?.version ?? 0 }
+
+  /// The rules' names, first the one that decided.
+  package var ruleIDs: [String] {
+    guard let rules else { return [] }
+    var ids: [String] = []
+    forEachParticipant { payload in
+      let id = rules.id(of: payload)
+      if !ids.contains(id) { ids.append(id) }
+    }
+    return ids
+  }
+
+  /// Where the rule that decided was written.
+  package var source: RuleSource? { rules?.source(of: payload) }
+
+  package var hashes: [RuleHash] {
+    guard let rules else { return [] }
+    var hashes: [RuleHash] = []
+    forEachParticipant { payload in
+      guard let hash = rules.hash(of: payload), !hashes.contains(hash) else { return }
+      hashes.append(hash)
+    }
+    return hashes
+  }
+
+  /// What the policy makes of the caller, for people.
+  package var explanation: String { rules.map { ProcessStanding.explanation(of: process, under: $0) } ?? "" }
+
+  /// Every payload that took part, once, first the one that decided.
+  private func forEachParticipant(_ body: (Int32) -> Void) {
+    guard payload >= 0 else { return }
+    body(payload)
+    for hit in hits where hit != payload { body(hit) }
+    if hardened >= 0, hardened != payload { body(hardened) }
+  }
 
   static let untouched = Decision()
 
@@ -63,9 +121,7 @@ extension RuleSet {
   /// Judges an operation by these rules and nothing else. The process is looked up only when a rule matches; a process
   /// that cannot be found is never exempt.
   package func decide(_ operation: RegistryOperation, process lookUp: () -> ProcessContext?) -> Decision {
-    let decision = judge(operation, nil, lookUp)
-    for payload in decision.participants { hits.raise(payload) }
-    return decision
+    judge(operation, nil, lookUp)
   }
 
   /// The same decision with the way to it; counts nowhere as a hit. Reading a value is judged by query hardening.
@@ -94,7 +150,8 @@ extension RuleSet {
       return .untouched
     }
     trace?.note(.operation, Self.words(row, operation))
-    let findings = find(operation, row, trace)
+    var findings = Findings(refusing: row.denied.union(.tamperProtectionActive))
+    find(operation, row, trace, &findings)
     guard findings.touchesAnything else {
       trace?.note(.process, "not asked for: no rule matches")
       return .untouched
@@ -117,19 +174,23 @@ extension RuleSet {
       match.hardened >= 0 || !match.hits.isEmpty || below.hardened >= 0 || below.enforced >= 0 || below.audited >= 0
     }
 
-    mutating func take(_ found: RuleMatch, _ reach: FilteredClass.Reach) {
+    mutating func take(
+      _ named: ProtectionBelow, _ floating: ProtectionBelow, _ reach: FilteredClass.Reach
+    ) {
       if reach == .name { return }
-      below.merge(found.below)
-      if reach == .everythingBelow { below.merge(found.floatingBelow) }
+      below.merge(named)
+      if reach == .everythingBelow { below.merge(floating) }
     }
   }
 
   /// The value that makes a link key point somewhere.
   private static let linkTarget = UnicodeName("SymbolicLinkValue")
 
-  private func find(_ operation: RegistryOperation, _ row: FilteredClass, _ trace: DecisionTrace?) -> Findings {
+  /// `findings` come in empty; they are not returned because that would copy them.
+  private func find(
+    _ operation: RegistryOperation, _ row: FilteredClass, _ trace: DecisionTrace?, _ findings: inout Findings
+  ) {
     let isStrict = subtree == .strict && mode != .off
-    var findings = Findings(refusing: row.denied.union(.tamperProtectionActive))
     if isStrict { findings.refusing.formUnion(row.strictlyDenied) }
     let wanted = row.operation.union(findings.refusing)
     // Nothing asks for the operation: the walk is for the hardening list alone.
@@ -142,7 +203,7 @@ extension RuleSet {
       if isStrict, valueName.units.count == Self.linkTarget.units.count, valueName.equalsIgnoringCase(Self.linkTarget) {
         var asKey = RuleMatch()
         matcher.match(key.completeName, .key, wanted: [], into: &asKey)
-        findings.take(asKey, .everythingBelow)
+        findings.take(asKey.below, asKey.floatingBelow, .everythingBelow)
       }
     case .renameKey(let key, let newName):
       // The other bit of each side does not count there: Create at the old name, Delete at the new.
@@ -154,26 +215,30 @@ extension RuleSet {
       findings.match = Self.union(old, new)
       // Whoever really refuses is named first: a rule with the other side's bit matches too.
       let refusing = findings.refusing
-      let decisive = old.hits.filter { holds($0, refusing.subtracting(.createDenied)) }
-        + new.hits.filter { holds($0, refusing.subtracting(.deleteDenied)) }
-      findings.match.hits = decisive + findings.match.hits.filter { !decisive.contains($0) }
+      var hits = old.hits.filter { holds($0, refusing.subtracting(.createDenied)) }
+      for hit in new.hits.filter({ holds($0, refusing.subtracting(.deleteDenied)) }) + findings.match.hits
+      where !hits.contains(hit) {
+        hits.append(hit)
+      }
+      findings.match.hits = hits
       findings.matched = findings.match.enforced.union(findings.match.audited)
       findings.match.enforced = Self.refusals(old.enforced, new.enforced)
       findings.match.audited = Self.refusals(old.audited, new.audited)
-      findings.take(old, reach)
-      findings.take(new, reach)
+      findings.take(old.below, old.floatingBelow, reach)
+      findings.take(new.below, new.floatingBelow, reach)
     case .createKey(let completeName, _, let options):
       matcher.match(completeName, .key, wanted: asked, into: &findings.match)
       // Whoever comes through a link acts on other keys than the rules below its name speak of.
-      findings.take(findings.match, isStrict && options.contains(.createLink) ? .everythingBelow : .name)
+      findings.take(
+        findings.match.below, findings.match.floatingBelow,
+        isStrict && options.contains(.createLink) ? .everythingBelow : .name)
     default:
       matcher.match(
         operation.completeName, .key, wanted: asked, ofValues: row.deniedByValues, into: &findings.match)
-      findings.take(findings.match, reach)
+      findings.take(findings.match.below, findings.match.floatingBelow, reach)
     }
     findings.matched.formUnion(findings.match.enforced.union(findings.match.audited))
     if let trace { note(findings, row, trace) }
-    return findings
   }
 
   private static func refusals(_ old: RuleBits, _ new: RuleBits) -> RuleBits {
@@ -218,8 +283,7 @@ extension RuleSet {
     _ findings: Findings, _ row: FilteredClass, _ process: ProcessContext?, _ trace: DecisionTrace?
   ) -> Decision {
     let standing = ProcessStanding(of: process, under: self)
-    if let trace { note(process, standing, trace) }
-    let match = findings.match
+    if let trace { note(process, trace) }
     var best = Candidate()
 
     func offerHardened(_ payload: Int32, _ reason: Decision.Reason) {
@@ -233,57 +297,45 @@ extension RuleSet {
     func offerRefusal(_ bits: RuleBits, audited: Bool) {
       let strength = audited ? Candidate.Strength.audited : .denied
       if bits.contains(.tamperProtectionActive) {
-        best.offer(strength, .tamperProtection, hit(match, .tamperProtectionActive, audited))
+        best.offer(strength, .tamperProtection, hit(findings.match, .tamperProtectionActive, audited))
       } else if !bits.isDisjoint(with: findings.refusing) {
         best.offer(
-          standing.isExemptFromDenied ? .exempt : strength, .denied, hit(match, findings.refusing, audited))
+          standing.isExemptFromDenied ? .exempt : strength, .denied, hit(findings.match, findings.refusing, audited))
       }
     }
-    func offerBelow(_ payload: Int32, audited: Bool) {
-      guard payload >= 0 else { return }
-      let bits = matcher.payloads[Int(payload)].bits
-      let isExempt = standing.isExemptFromDenied && !bits.contains(.tamperProtectionActive)
-      best.offer(isExempt ? .exempt : audited ? .audited : .denied, .deniedBelow, payload)
+    func offerBelow(_ payload: Int32, _ tamper: Int32, audited: Bool) {
+      let strength = audited ? Candidate.Strength.audited : .denied
+      if payload >= 0 { best.offer(standing.isExemptFromDenied ? .exempt : strength, .deniedBelow, payload) }
+      if tamper >= 0 { best.offer(strength, .deniedBelow, tamper) }
     }
 
     // Nobody is exempt from the canary, and no mode switches it off.
-    if match.canary >= 0 { best.offer(.denied, .canary, match.canary) }
-    offerHardened(match.hardened, .hardened)
-    offerRefusal(match.enforced, audited: false)
+    if findings.match.canary >= 0 { best.offer(.denied, .canary, findings.match.canary) }
+    offerHardened(findings.match.hardened, .hardened)
+    offerRefusal(findings.match.enforced, audited: false)
     offerHardened(findings.below.hardened, .hardenedBelow)
-    offerBelow(findings.below.enforced, audited: false)
-    offerRefusal(match.audited, audited: true)
-    offerBelow(findings.below.audited, audited: true)
+    offerBelow(findings.below.enforced, findings.below.enforcedTamper, audited: false)
+    offerRefusal(findings.match.audited, audited: true)
+    offerBelow(findings.below.audited, findings.below.auditedTamper, audited: true)
     let matched = findings.matched
     if !matched.isDisjoint(with: row.operation) {
-      let watcher = match.hits.first { !matcher.payloads[Int($0)].bits.isDisjoint(with: row.operation) }
+      let watcher = findings.match.hits.first { !matcher.payloads[Int($0)].bits.isDisjoint(with: row.operation) }
       best.offer(.watched, .watched, watcher ?? -1)
     }
     guard best.strength != .nothing, best.payload >= 0 else { return .untouched }
 
-    var decision = Decision()
-    decision.verdict = best.strength == .denied ? .deny : .allow
-    decision.reason = best.reason
-    decision.isAudited = best.strength == .audited
-    decision.isExempt = best.strength == .exempt
-    decision.matchedRules = matched
-    decision.finalKeyRules = matched.intersection(row.flag)
-    decision.retrievesOldValue = !matched.isDisjoint(with: row.retrieve)
-    decision.rulesVersion = version
-    decision.process = process
-    decision.explanation = standing.explanation
-    decision.asksSyncClient = standing.rules.contains(.notifyRegistryOperationSync)
-    var others = match.hits.filter { $0 != best.payload }
-    if match.hardened >= 0, match.hardened != best.payload { others.append(match.hardened) }
-    decision.source = source(of: best.payload)
-    decision.participants = [best.payload] + others
-    for payload in decision.participants {
-      let id = id(of: payload)
-      if !decision.ruleIDs.contains(id) { decision.ruleIDs.append(id) }
-      let hash = matcher.payloads[Int(payload)].hash
-      if !decision.hashes.contains(hash) { decision.hashes.append(hash) }
+    if trace == nil {
+      hits.raise(best.payload)
+      for hit in findings.match.hits where hit != best.payload { hits.raise(hit) }
+      if findings.match.hardened >= 0, findings.match.hardened != best.payload { hits.raise(findings.match.hardened) }
     }
-    return decision
+    // In one go: a decision that is changed after it was made is copied on its way out.
+    return Decision(
+      verdict: best.strength == .denied ? .deny : .allow, reason: best.reason, isAudited: best.strength == .audited,
+      isExempt: best.strength == .exempt, matchedRules: matched, finalKeyRules: matched.intersection(row.flag),
+      retrievesOldValue: !matched.isDisjoint(with: row.retrieve),
+      asksSyncClient: standing.rules.contains(.notifyRegistryOperationSync), payload: best.payload,
+      hits: findings.match.hits, hardened: findings.match.hardened, of: self, process: process)
   }
 
   private func holds(_ payload: Int32, _ bits: RuleBits) -> Bool {
@@ -298,14 +350,29 @@ extension RuleSet {
     } ?? match.hits.first ?? -1
   }
 
+  /// Payloads are counted on: first the matcher's, then one for each value that is not read.
+  func payload(ofQueryDenied place: Int) -> Int32 { Int32(matcher.payloads.count + place) }
+
+  private func queryDenied(of payload: Int32) -> QueryDeniedValue? {
+    let place = Int(payload) - matcher.payloads.count
+    return place < 0 ? nil : queryDenied[place]
+  }
+
   func id(of payload: Int32) -> String {
+    if let entry = queryDenied(of: payload) { return entry.id }
     let payload = matcher.payloads[Int(payload)]
     return payload.kind == .hardened ? hardened[Int(payload.rule)].id : monitored[Int(payload.rule)].id
   }
 
   func source(of payload: Int32) -> RuleSource {
+    if let entry = queryDenied(of: payload) { return entry.source }
     let payload = matcher.payloads[Int(payload)]
     return payload.kind == .hardened ? hardened[Int(payload.rule)].source : monitored[Int(payload.rule)].source
+  }
+
+  /// nil for a value that is not read: it has none.
+  func hash(of payload: Int32) -> RuleHash? {
+    queryDenied(of: payload) == nil ? matcher.payloads[Int(payload)].hash : nil
   }
 
   // MARK: Notes
@@ -329,8 +396,8 @@ extension RuleSet {
     }
   }
 
-  private func note(_ process: ProcessContext?, _ standing: ProcessStanding, _ trace: DecisionTrace) {
-    trace.note(.process, standing.explanation)
+  private func note(_ process: ProcessContext?, _ trace: DecisionTrace) {
+    trace.note(.process, ProcessStanding.explanation(of: process, under: self))
     for doubt in process?.doubts ?? [] { trace.note(.process, "doubt: \(doubt.rawValue)") }
   }
 

@@ -5,20 +5,29 @@ internal import ProcessTable
 package struct ExecutablePattern: Hashable, Sendable {
   package let text: String
   private let units: [UInt8]
+  /// How many of the units come before the first wildcard.
+  private let literalCount: Int
 
   /// nil unless `text` is an absolute path.
   package init?(_ text: String) {
     guard text.hasPrefix("/") else { return nil }
     self.text = text
     units = Array(text.utf8)
+    literalCount = units.firstIndex { $0 == UInt8(ascii: "*") || $0 == UInt8(ascii: "?") } ?? units.count
   }
 
   /// It may name more than one file.
-  package var isGlob: Bool { text.contains("*") || text.contains("?") }
+  package var isGlob: Bool { literalCount < units.count }
+
+  /// Most patterns are plain paths, or ruled out by their beginning: no memory is needed for those.
+  func matches(_ path: String) -> Bool {
+    guard path.utf8.starts(with: units.prefix(literalCount)) else { return false }
+    return isGlob ? matchesGlob(path) : path.utf8.count == literalCount
+  }
 
   /// Keeps for each prefix of the path whether the pattern so far takes just that: the work is the product of the
   /// lengths, whatever the pattern.
-  func matches(_ path: String) -> Bool {
+  private func matchesGlob(_ path: String) -> Bool {
     let path = Array(path.utf8)
     let slash = UInt8(ascii: "/")
     var reached = [Bool](repeating: false, count: path.count + 1)
@@ -105,61 +114,64 @@ package struct ExcludedExecutable: Hashable, Sendable {
   }
 }
 
-/// What the policy makes of one process, and why it makes no more of it.
+/// What the policy makes of one process.
 package struct ProcessStanding: Hashable, Sendable {
   package private(set) var flags: ProcessFlags = []
   package private(set) var rules: ProcessRules = []
-  /// One sentence per entry that matched, or why there is none.
-  private var remarks: [String] = []
 
   /// The first matching entry of each kind counts. A nil process is unknown: never exempt.
   init(of process: ProcessContext?, under ruleSet: RuleSet) {
-    guard let process else {
-      remarks = ["the caller is not known, and an unknown caller is never exempt"]
-      return
-    }
+    guard let process else { return }
     var hasFlags = false
     var hasRules = false
-    for entry in ruleSet.processes where entry.when.matches(process) {
-      let obstacle = entry.givesPrivileges ? Self.obstacle(process, entry.when.restsOnExecutable) : nil
+    // By place: an entry that does not match is not copied.
+    for place in ruleSet.processes.indices where ruleSet.processes[place].when.matches(process) {
+      let entry = ruleSet.processes[place]
+      let counts = !entry.givesPrivileges || Obstacle(process, entry.when.restsOnExecutable) == nil
       if let flags = entry.flags, !hasFlags {
         hasFlags = true
-        self.flags.formUnion(obstacle == nil ? flags : flags.subtracting(.privileges))
+        self.flags.formUnion(counts ? flags : flags.subtracting(.privileges))
       }
       if let rules = entry.rules, !hasRules {
         hasRules = true
-        self.rules.formUnion(obstacle == nil ? rules : rules.subtracting(.allowAllRegistryOperations))
+        self.rules.formUnion(counts ? rules : rules.subtracting(.allowAllRegistryOperations))
       }
-      remark("process entry '\(entry.id)' (\(entry.source))", obstacle)
     }
-    if let path = process.executable,
-      let exclusion = ruleSet.exclusions.first(where: { $0.pattern.matches(path) })
-    {
-      let obstacle = Self.obstacle(process, true)
-      if obstacle == nil { flags.insert(.excluded) }
-      remark("exclusion '\(exclusion.pattern.text)' (\(exclusion.source))", obstacle)
-    }
-    if remarks.isEmpty {
-      remarks = ["no process entry of the policy matches \(process.executable ?? "the process"), uid \(process.userID)"]
-    }
+    if Self.exclusion(of: process, ruleSet) != nil, Obstacle(process, true) == nil { flags.insert(.excluded) }
   }
 
-  private mutating func remark(_ entry: String, _ obstacle: String?) {
-    remarks.append(obstacle.map { "\(entry) matches, but \($0)" } ?? "\(entry) matches")
+  private static func exclusion(of process: ProcessContext, _ ruleSet: RuleSet) -> ExcludedExecutable? {
+    guard !ruleSet.exclusions.isEmpty, let path = process.executable else { return nil }
+    return ruleSet.exclusions.first { $0.pattern.matches(path) }
   }
 
-  /// What keeps a matching entry from counting, nil when nothing does.
-  private static func obstacle(_ process: ProcessContext, _ restsOnExecutable: Bool) -> String? {
-    if let doubt = process.doubts.first { return doubt.rawValue }
-    if restsOnExecutable, process.executableFile?.belongsToRoot != true {
-      return "its executable can be changed by others than root"
+  /// What keeps a matching entry from counting.
+  private enum Obstacle: CustomStringConvertible {
+    case doubt(ExemptionDoubt)
+    case changeableByOthers
+    /// Whoever runs a program can put code into it, before its first instruction and later, and leave no trace: an executable
+    /// proves something only of a user who is trusted anyway.
+    case anybody(userID: UInt32)
+
+    init?(_ process: ProcessContext, _ restsOnExecutable: Bool) {
+      if let doubt = process.doubts.first {
+        self = .doubt(doubt)
+      } else if restsOnExecutable, process.executableFile?.belongsToRoot != true {
+        self = .changeableByOthers
+      } else if restsOnExecutable, process.userID != 0 {
+        self = .anybody(userID: process.userID)
+      } else {
+        return nil
+      }
     }
-    // Whoever runs a program can put code into it, before its first instruction and later, and leave no trace: an executable
-    // proves something only of a user who is trusted anyway.
-    if restsOnExecutable, process.userID != 0 {
-      return "it runs as uid \(process.userID), and the entry names neither uid nor gid"
+
+    var description: String {
+      switch self {
+      case .doubt(let doubt): doubt.rawValue
+      case .changeableByOthers: "its executable can be changed by others than root"
+      case .anybody(let userID): "it runs as uid \(userID), and the entry names neither uid nor gid"
+      }
     }
-    return nil
   }
 
   package var isExemptFromHardening: Bool { !flags.isDisjoint(with: .exemptFromHardening) }
@@ -168,10 +180,25 @@ package struct ProcessStanding: Hashable, Sendable {
     !flags.isDisjoint(with: .exemptFromDenied) || rules.contains(.allowAllRegistryOperations)
   }
 
-  /// Why the process is exempt or not, for people.
-  package var explanation: String {
-    let given = flags.names + rules.names
-    let standing = given.isEmpty ? "" : " [\(given.joined(separator: ", "))]"
-    return remarks.joined(separator: "; ") + standing
+  /// Why the process is exempt or not, for people: one sentence per entry that matches, or why there is none.
+  static func explanation(of process: ProcessContext?, under ruleSet: RuleSet) -> String {
+    guard let process else { return "the caller is not known, and an unknown caller is never exempt" }
+    func remark(_ entry: String, _ obstacle: Obstacle?) -> String {
+      obstacle.map { "\(entry) matches, but \($0)" } ?? "\(entry) matches"
+    }
+    var remarks = ruleSet.processes.filter { $0.when.matches(process) }.map { entry in
+      remark(
+        "process entry '\(entry.id)' (\(entry.source))",
+        entry.givesPrivileges ? Obstacle(process, entry.when.restsOnExecutable) : nil)
+    }
+    if let exclusion = exclusion(of: process, ruleSet) {
+      remarks.append(remark("exclusion '\(exclusion.pattern.text)' (\(exclusion.source))", Obstacle(process, true)))
+    }
+    if remarks.isEmpty {
+      remarks = ["no process entry of the policy matches \(process.executable ?? "the process"), uid \(process.userID)"]
+    }
+    let standing = ProcessStanding(of: process, under: ruleSet)
+    let given = standing.flags.names + standing.rules.names
+    return remarks.joined(separator: "; ") + (given.isEmpty ? "" : " [\(given.joined(separator: ", "))]")
   }
 }

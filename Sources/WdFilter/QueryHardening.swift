@@ -28,9 +28,7 @@ package struct QueryDeniedValue: Hashable, Sendable {
 extension RuleSet {
   /// Judges the reading of a value, by its name alone. The process is looked up only for a name on the list.
   package func decideQuery(of valueName: UnicodeName, process lookUp: () -> ProcessContext?) -> Decision {
-    let decision = judgeQuery(of: valueName, nil, lookUp)
-    for entry in decision.participants { hits.raise(entry) }
-    return decision
+    judgeQuery(of: valueName, nil, lookUp)
   }
 
   func judgeQuery(
@@ -42,7 +40,7 @@ extension RuleSet {
     }
     let process = lookUp()
     let standing = ProcessStanding(of: process, under: self)
-    trace?.note(.process, standing.explanation)
+    trace?.note(.process, ProcessStanding.explanation(of: process, under: self))
     // Entries of one name add up.
     guard
       let place = queryDenied.indices.dropFirst(index).first(where: {
@@ -52,20 +50,17 @@ extension RuleSet {
       trace?.note(.query, "the value is on the list, and the process carries none of the flags")
       return .untouched
     }
-    let entry = queryDenied[place]
-    let carried = standing.flags.intersection(entry.flags).names
-    trace?.note(.query, "'\(entry.id)' (\(entry.source)) for \(carried.joined(separator: ", "))")
-    var decision = Decision()
-    decision.verdict = mode == .audit ? .allow : .deny
-    decision.isAudited = mode == .audit
-    decision.reason = .queryDenied
-    decision.ruleIDs = [entry.id]
-    decision.source = entry.source
-    decision.process = process
-    decision.explanation = standing.explanation
-    decision.rulesVersion = version
-    decision.participants = [Int32(matcher.payloads.count + place)]
-    return decision
+    let payload = payload(ofQueryDenied: place)
+    if let trace {
+      let entry = queryDenied[place]
+      let carried = standing.flags.intersection(entry.flags).names
+      trace.note(.query, "'\(entry.id)' (\(entry.source)) for \(carried.joined(separator: ", "))")
+    } else {
+      hits.raise(payload)
+    }
+    return Decision(
+      verdict: mode == .audit ? .allow : .deny, reason: .queryDenied, isAudited: mode == .audit, payload: payload,
+      of: self, process: process)
   }
 
   /// The names whose queries it needs to see.

@@ -20,16 +20,21 @@ struct RulePayload {
   var deniesSomething: Bool { kind == .hardened || bits.deniesSomething }
 }
 
-/// Somebody below a key: for each kind of protection the first payload found, -1 for none.
+/// Somebody below a key: for each kind of protection the first payload found, -1 for none. TamperProtectionActive is kept
+/// apart as well: who is exempt from the first payload is not from that one.
 struct ProtectionBelow {
   var hardened: Int32 = -1
   var enforced: Int32 = -1
+  var enforcedTamper: Int32 = -1
   var audited: Int32 = -1
+  var auditedTamper: Int32 = -1
 
   mutating func merge(_ other: ProtectionBelow) {
     hardened = Self.first(hardened, other.hardened)
     enforced = Self.first(enforced, other.enforced)
+    enforcedTamper = Self.first(enforcedTamper, other.enforcedTamper)
     audited = Self.first(audited, other.audited)
+    auditedTamper = Self.first(auditedTamper, other.auditedTamper)
   }
 
   mutating func add(_ payload: RulePayload, _ index: Int32) {
@@ -37,7 +42,11 @@ struct ProtectionBelow {
     if payload.kind == .hardened {
       merge(ProtectionBelow(hardened: index))
     } else {
-      merge(payload.isAudited ? ProtectionBelow(audited: index) : ProtectionBelow(enforced: index))
+      let tamper = payload.bits.contains(.tamperProtectionActive) ? index : -1
+      merge(
+        payload.isAudited
+          ? ProtectionBelow(audited: index, auditedTamper: tamper)
+          : ProtectionBelow(enforced: index, enforcedTamper: tamper))
     }
   }
 
@@ -93,7 +102,7 @@ final class RuleMatcher: Sendable {
     var hasValues = false
     /// For a `**` below another `**`: its bit in the set of those already walked.
     var nestIndex: Int32 = -1
-    /// Protection of this key's own values, and of keys below.
+    /// Protection of this key's own values, and of keys below; a `**` is below itself, since it may take more.
     var own = ProtectionBelow()
     var below = ProtectionBelow()
   }
@@ -220,6 +229,7 @@ final class RuleMatcher: Sendable {
         var protection = node.own
         protection.merge(node.below)
         for payload in node.payloads { protection.add(payloads[Int(payload)], payload) }
+        if node.isAnyNumber { nodes[index].below = protection }
         if node.isValue { nodes[parent].own.merge(protection) } else { nodes[parent].below.merge(protection) }
       }
       var wildcardAbove = [Bool](repeating: false, count: nodes.count)
@@ -323,7 +333,7 @@ final class RuleMatcher: Sendable {
         start = index + 1
         hash = ComponentHash.start
       } else {
-        hash = ComponentHash.step(hash, UpcaseTable.upcase(unit))
+        hash = ComponentHash.step(hash, ComponentHash.upcase(unit))
       }
     }
     components[count] = Component(
@@ -333,7 +343,7 @@ final class RuleMatcher: Sendable {
 
   private static func hash(_ units: UnsafeBufferPointer<UInt16>) -> UInt32 {
     var hash = ComponentHash.start
-    for unit in units { hash = ComponentHash.step(hash, UpcaseTable.upcase(unit)) }
+    for unit in units { hash = ComponentHash.step(hash, ComponentHash.upcase(unit)) }
     return hash
   }
 
@@ -368,7 +378,7 @@ final class RuleMatcher: Sendable {
   ) {
     let node = nodes[Int(index)]
     guard node.hasSubkeys else {
-      take(node, index, floating: floating, walk, &match)
+      take(node, index, floating: floating || position < walk.components.count, walk, &match)
       return
     }
     // The first time it is reached is the earliest place in the name, and covers every later one: without this, each
@@ -431,7 +441,7 @@ final class RuleMatcher: Sendable {
     var hash = ComponentHash.start
     let start = Int(component.start)
     for end in start..<Int(component.end) {
-      hash = ComponentHash.step(hash, UpcaseTable.upcase(walk.units[end]))
+      hash = ComponentHash.step(hash, ComponentHash.upcase(walk.units[end]))
       let child = find(index, .prefix, hash, walk.units, start..<(end + 1))
       guard child >= 0 else { continue }
       for payload in nodes[Int(child)].payloads { take(payload, isOfValue: false, walk, &match) }
@@ -457,7 +467,7 @@ final class RuleMatcher: Sendable {
 
   private func isText(_ text: Int, _ units: UnsafeBufferPointer<UInt16>, _ range: Range<Int>) -> Bool {
     for offset in 0..<range.count
-    where texts[text + offset] != UpcaseTable.upcase(units[range.lowerBound + offset]) { return false }
+    where texts[text + offset] != ComponentHash.upcase(units[range.lowerBound + offset]) { return false }
     return true
   }
 
@@ -474,7 +484,7 @@ final class RuleMatcher: Sendable {
     var offset = 0
     for unit in units {
       // SAFETY: `offset` is below the literal's length, and an ASCII literal has a pointer.
-      if UpcaseTable.upcase(unit) != UInt16(upper.utf8Start[offset]) { return false }
+      if ComponentHash.upcase(unit) != UInt16(upper.utf8Start[offset]) { return false }
       offset += 1
     }
     return true
@@ -487,6 +497,14 @@ private enum ComponentHash {
 
   @inline(__always)
   static func step(_ hash: UInt32, _ upperCaseUnit: UInt16) -> UInt32 { (hash ^ UInt32(upperCaseUnit)) &* 0x0100_0193 }
+
+  /// `UpcaseTable.upcase` without a call into another module for ASCII, which most names are: every unit of every name comes
+  /// here twice.
+  @inline(__always)
+  static func upcase(_ unit: UInt16) -> UInt16 {
+    if unit < 0x80 { return unit &- 0x61 < 26 ? unit &- 32 : unit }
+    return UpcaseTable.upcase(unit)
+  }
 
   @inline(__always)
   static func slot(_ parent: Int32, _ kind: UInt32, _ hash: UInt32) -> Int {

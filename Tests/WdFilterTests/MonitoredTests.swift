@@ -196,6 +196,18 @@ struct MonitoredTests {
     #expect(decide(delete(#"\REGISTRY\MACHINE\SOFTWARE"#), rules).reason == .deniedBelow)
   }
 
+  @Test("A ** at the end goes on below every key that it matches")
+  func aLastAnyNumberIsBelowItself() throws {
+    let rules = [try rule(#"HKLM\SOFTWARE\**"#, .deleteDenied)]
+    for name in [#"\REGISTRY\MACHINE\SOFTWARE"#, acme, acme + #"\A\B"#] {
+      #expect(decide(createLink(name), rules).reason == .deniedBelow, "\(name)")
+      #expect(decide(load(name), rules).reason == .deniedBelow, "\(name)")
+      #expect(decide(create(name), rules).reason == .untouched, "\(name)")
+    }
+    // Only keys that a rule names keep an empty key from being deleted.
+    #expect(decide(delete(acme), [try rule(#"HKLM\SOFTWARE\**"#, .createDenied)]).reason == .untouched)
+  }
+
   @Test(arguments: [
     (ProcessFlags.excluded, true), (.friendly, true), (.mpServiceSid, true), (.msMpEng, false), (.trusted, false),
   ])
@@ -234,6 +246,11 @@ struct MonitoredTests {
     #expect(decide(rename(software, "x"), denied, mode: .audit).isAudited)
     let tamper = [try rule(Self.acmeKey, .tamperProtectionActive)]
     #expect(decide(rename(software, "x"), tamper, processes: processes).verdict == .deny)
+    // Nor where a rule that it is exempt from comes first.
+    for mode in [RuleMode.enforce, .audit] {
+      let both = decide(rename(software, "x"), denied + tamper, mode: mode, processes: processes)
+      #expect(!both.isExempt && both.isAudited == (mode == .audit))
+    }
   }
 
   @Test func aRuleMayBeInAuditModeAlone() throws {
