@@ -1,39 +1,6 @@
 package import Executive
 
-/// The file that a process executes, as the kernel holds it.
-package struct ExecutableFile: Hashable, Sendable {
-  package let device: UInt64
-  package let inode: UInt64
-  package let ownerID: UInt32
-  /// Type and permissions (st_mode).
-  package let mode: UInt32
-  /// 0 for a deleted file and for a memfd.
-  package let links: UInt32
-
-  package init(device: UInt64, inode: UInt64, ownerID: UInt32, mode: UInt32, links: UInt32) {
-    self.device = device
-    self.inode = inode
-    self.ownerID = ownerID
-    self.mode = mode
-    self.links = links
-  }
-
-  /// Nobody but root can have put this content there.
-  package var belongsToRoot: Bool { ownerID == 0 && mode & 0o022 == 0 }
-}
-
-/// Why a process is not exempt, whatever the policy says of it (identity.md, last section).
-package enum ExemptionDoubt: String, Sendable, CaseIterable {
-  case noExecutable = "its executable cannot be read"
-  case deletedExecutable = "its executable is deleted, or was never a file with a name (memfd)"
-  case ownExecutable = "its executable can be changed by its own user"
-  case foreignUserNamespace = "it runs in another user namespace than the mount, or that cannot be told"
-  case traced = "it is being traced (ptrace)"
-  case loaderEnvironment =
-    "its environment has LD_PRELOAD, LD_AUDIT or LD_LIBRARY_PATH, or cannot be read"
-}
-
-/// What is known of a process at one moment (MP_PROCESS_CONTEXT).
+/// What is known of a caller at one moment: the process's record and the one thread and request that are judged.
 package struct ProcessContext: Hashable, Sendable {
   package var processID: Int32
   package var threadID: Int32
@@ -50,11 +17,13 @@ package struct ProcessContext: Hashable, Sendable {
   package var userID: UInt32
   package var groupID: UInt32
   package var doubts: [ExemptionDoubt]
+  /// What the table remembers of the process; nil for a context that was made without a table.
+  package var record: ProcessRecord?
 
   package init(
     processID: Int32, threadID: Int32, startTicks: UInt64, startTime: FileTime, executable: String?,
     executableFile: ExecutableFile?, commandLine: String?, parentID: Int32, sessionID: Int32, userID: UInt32,
-    groupID: UInt32, doubts: [ExemptionDoubt]
+    groupID: UInt32, doubts: [ExemptionDoubt], record: ProcessRecord? = nil
   ) {
     self.processID = processID
     self.threadID = threadID
@@ -68,5 +37,12 @@ package struct ProcessContext: Hashable, Sendable {
     self.userID = userID
     self.groupID = groupID
     self.doubts = doubts
+    self.record = record
+  }
+
+  /// Nothing says that the process runs anything else than then.
+  func isSameImage(_ then: ProcessContext) -> Bool {
+    startTicks == then.startTicks && executable == then.executable && executableFile == then.executableFile
+      && commandLine == then.commandLine
   }
 }
