@@ -90,3 +90,17 @@ let package = Package(
     .testTarget(name: "ArchitectureTests", swiftSettings: settings),
   ]
 )
+
+// Benchmarks bring packages of their own, so they are there only for those who ask (mount-scripts/bench-decisions).
+if Context.environment["REGWARD_BENCHMARKS"] != nil {
+  package.dependencies.append(.package(url: "https://github.com/ordo-one/benchmark", exact: "1.38.1", traits: []))
+  package.targets.append(
+    .executableTarget(
+      name: "DecisionBenchmarks",
+      dependencies: [
+        "Executive", "ConfigurationManager", "ProcessTable", "WdFilter",
+        .product(name: "Benchmark", package: "benchmark"),
+      ],
+      path: "Benchmarks/DecisionBenchmarks", swiftSettings: settings,
+      plugins: [.plugin(name: "BenchmarkPlugin", package: "benchmark")]))
+}
