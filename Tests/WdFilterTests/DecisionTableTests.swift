@@ -154,6 +154,12 @@ struct DecisionTableTests {
         finalKeyRules: decision.finalKeyRules.rawValue, retrievesOldValue: decision.retrievesOldValue)
       let state = expected.isDenied ? "denied" : expected.isAudited ? "audited" : expected.isExempt ? "exempt" : "done"
       outcomes["\(expected.reason) \(state)", default: 0] += 1
+      // An explanation is the same decision, made once more with notes.
+      if rows % 97 == 0 {
+        let explained = policy.rules.explain(operation(kind, name, newName), process: contexts[caller]).decision
+        #expect(explained.summary == decision.summary)
+        #expect(explained.hashes == decision.hashes)
+      }
       guard found != expected else { return }
       failures += 1
       guard failures <= 10 else { return }
@@ -169,6 +175,7 @@ struct DecisionTableTests {
 
     /// A table whose rows all come out alike would prove nothing.
     func finish(_ expected: Set<String>, atLeast: Int) {
+      print("decision table: \(rows) rows")
       #expect(failures == 0, "\(failures) of \(rows) rows differ")
       #expect(rows >= atLeast)
       #expect(expected.subtracting(outcomes.filter { $0.value >= 20 }.keys) == [], "\(outcomes)")
