@@ -39,6 +39,9 @@ package final class SystemThread: Sendable {
   /// Waits for the body's end; call it once.
   package func join() { pthread_join(thread, nil) }
 
+  /// Instead of `join`, for a thread that nobody waits for.
+  package func detach() { pthread_detach(thread) }
+
   private final class Start: Sendable {
     let name: String
     let body: @Sendable () -> Void

@@ -104,7 +104,7 @@ enum OperationTable {
     }
     table.flush = { request, _, info in
       Request.serve(request) { fileSystem, request throws(Errno) in
-        .success(stalePages: try fileSystem.flush(try FileHandle.file(info), by: request.caller))
+        .success(stalePages: try fileSystem.flush(try FileHandle.file(info), by: request.closer))
       }
     }
     table.release = { request, _, info in

@@ -59,6 +59,12 @@ struct Request: ~Copyable {
     return Caller(threadID: context.pid, userID: context.uid, groupID: context.gid)
   }
 
+  /// The thread that closes a file: the one request that a process may send while it is inside execve.
+  var closer: Caller {
+    let caller = caller
+    return Caller(threadID: caller.threadID, userID: caller.userID, groupID: caller.groupID, mayBeInExec: true)
+  }
+
   consuming func reply(_ error: Errno) { fuse_reply_err(handle, error.rawValue) }
 
   /// For forgets, which the kernel does not wait for.

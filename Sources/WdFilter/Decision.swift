@@ -113,8 +113,9 @@ package struct Decision: Sendable {
 
   static let untouched = Decision()
 
-  /// Something is to be reported once the operation was done.
-  package var reportsOutcome: Bool { verdict == .allow && reason != .untouched }
+  /// Something is to be reported once the operation was done: a rule watches it, or would have refused it. What an exempt process
+  /// does unwatched is nobody's event.
+  package var reportsOutcome: Bool { verdict == .allow && (isAudited || !finalKeyRules.isDisjoint(with: .anyOperation)) }
 }
 
 extension RuleSet {
@@ -143,10 +144,6 @@ extension RuleSet {
   ) -> Decision {
     guard let row = FilteredClass.row(of: operation.preClass) else {
       trace?.note(.operation, "\(operation.preClass.name) is a class that the filter does not judge")
-      return .untouched
-    }
-    guard subtree == .strict || !row.isStrictOnly else {
-      trace?.note(.operation, "\(row.pre.name) is judged in a strict subtree only")
       return .untouched
     }
     trace?.note(.operation, Self.words(row, operation))
@@ -195,12 +192,12 @@ extension RuleSet {
     let wanted = row.operation.union(findings.refusing)
     // Nothing asks for the operation: the walk is for the hardening list alone.
     let asked = monitoredBits.isDisjoint(with: wanted) ? RuleBits.tamperProtectionActive : wanted
-    let reach = isStrict ? row.reach : .name
+    let reach = isStrict || mode != .off && !row.isNarrowerInDriver ? row.reach : .name
     switch operation {
     case .setValueKey(let key, let valueName, _), .deleteValueKey(let key, let valueName):
       matcher.match(key.completeName, .value(valueName), wanted: asked, into: &findings.match)
       // A link's target changes: what is below its name now is elsewhere then.
-      if isStrict, valueName.units.count == Self.linkTarget.units.count, valueName.equalsIgnoringCase(Self.linkTarget) {
+      if mode != .off, valueName.units.count == Self.linkTarget.units.count, valueName.equalsIgnoringCase(Self.linkTarget) {
         var asKey = RuleMatch()
         matcher.match(key.completeName, .key, wanted: [], into: &asKey)
         findings.take(asKey.below, asKey.floatingBelow, .everythingBelow)
@@ -231,7 +228,7 @@ extension RuleSet {
       // Whoever comes through a link acts on other keys than the rules below its name speak of.
       findings.take(
         findings.match.below, findings.match.floatingBelow,
-        isStrict && options.contains(.createLink) ? .everythingBelow : .name)
+        mode != .off && options.contains(.createLink) ? .everythingBelow : .name)
     default:
       matcher.match(
         operation.completeName, .key, wanted: asked, ofValues: row.deniedByValues, into: &findings.match)

@@ -2,7 +2,7 @@ package import Executive
 
 /// One row of the filter's only table over notify classes; every mask and flag comes from here.
 package struct FilteredClass: Sendable {
-  /// How far an operation reaches beyond its own name when the subtree is strict.
+  /// How far an operation reaches beyond its own name; in a faithful subtree only where the driver has no check of its own.
   package enum Reach: Sendable {
     case name
     /// Also the keys that rules name below it, and its own values: they go with it.
@@ -23,16 +23,16 @@ package struct FilteredClass: Sendable {
   package let retrieve: RuleBits
   /// Bits of a value's entry that refuse an operation on its key.
   package let deniedByValues: RuleBits
-  /// Bits of the key that refuse as well when the subtree is strict, and how far the operation reaches then.
+  /// Bits of the key that refuse as well when the subtree is strict.
   package let strictlyDenied: RuleBits
   package let reach: Reach
-  /// The class is judged in a strict subtree and let pass in a faithful one.
-  package let isStrictOnly: Bool
+  /// The driver checks the class, and less: a faithful subtree restores that (wdfilter.md 4, rows 1 to 3).
+  package let isNarrowerInDriver: Bool
 
   private init(
     _ pre: NotifyClass, _ post: NotifyClass, hardeningChecked: Bool = true, beyondDriver: Bool = false,
     operation: RuleBits = [], denied: RuleBits = [], retrieve: RuleBits = [], deniedByValues: RuleBits = [],
-    strictlyDenied: RuleBits = [], reach: Reach = .name, strictOnly: Bool = false
+    strictlyDenied: RuleBits = [], reach: Reach = .name
   ) {
     self.pre = pre
     self.post = post
@@ -44,7 +44,7 @@ package struct FilteredClass: Sendable {
     self.deniedByValues = deniedByValues
     self.strictlyDenied = strictlyDenied
     self.reach = reach
-    isStrictOnly = strictOnly
+    isNarrowerInDriver = !beyondDriver
   }
 
   /// The flag that rules are asked for: Operation | Denied.
@@ -83,10 +83,10 @@ package struct FilteredClass: Sendable {
     // A hive's content comes and goes below its name; the driver does not look.
     FilteredClass(
       .preLoadKey, .postLoadKey, beyondDriver: true, denied: [.createDenied, .setValueDenied],
-      reach: .everythingBelow, strictOnly: true),
+      reach: .everythingBelow),
     FilteredClass(
       .preUnLoadKey, .postUnLoadKey, beyondDriver: true, denied: .deleteDenied,
-      reach: .everythingBelow, strictOnly: true),
+      reach: .everythingBelow),
     // Who may change owner and access list may do the rest as well, one call later.
     FilteredClass(
       .preSetKeySecurity, .postSetKeySecurity, beyondDriver: true, denied: [.setValueDenied, .deleteDenied],

@@ -105,7 +105,7 @@ package final class QueryHardening: RegistryCallback {
     guard case .queryValueKey(_, let valueName) = operation else { return .success }
     let caller = call.caller
     let decision = rules.withLock { $0 }.decideQuery(of: valueName) {
-      processes.context(forThread: caller.threadID, uid: caller.userID, gid: caller.groupID)
+      processes.context(of: caller)
     }
     guard decision.reason == .queryDenied else { return .success }
     let status = decision.verdict == .deny ? NTStatus.accessDenied : .success

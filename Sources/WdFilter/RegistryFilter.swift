@@ -104,7 +104,7 @@ package final class RegistryFilter: RegistryCallback {
     var lookupTime: UInt64 = 0
     let decision = rules.decide(operation) {
       let before = MonotonicClock.nanoseconds()
-      let process = processes.context(forThread: caller.threadID, uid: caller.userID, gid: caller.groupID)
+      let process = processes.context(of: caller)
       lookupTime = MonotonicClock.nanoseconds() &- before
       counters.lookupTime.record(nanoseconds: lookupTime)
       return process

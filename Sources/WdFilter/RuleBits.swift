@@ -26,6 +26,12 @@ package struct RuleBits: OptionSet, Hashable, Sendable {
   /// Bits that the driver knows and nobody else does: kept as read, without effect.
   package static let unknown = RuleBits(rawValue: 0x180_0000)
 
+  /// Bits that watch something.
+  package static let anyOperation: RuleBits = [
+    .createKeyOperation, .renameKeyOperation, .deleteKeyOperation, .setValueKeyOperation, .deleteValueKeyOperation,
+    .restoreKeyOperation, .replaceKeyOperation,
+  ]
+
   /// Bits that refuse something.
   package static let anyDenied: RuleBits = [
     .createDenied, .renameDenied, .deleteDenied, .setValueDenied, .replaceDenied, .restoreDenied,

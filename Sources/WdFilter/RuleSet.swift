@@ -81,13 +81,13 @@ package enum HardeningList {
   /// (wdfilter.md 4, row 6).
   static let select = #"HKLM\SYSTEM\Select"#
 
-  package static func keys(_ subtree: SubtreeMode) -> [HardenedKey] {
+  package static var keys: [HardenedKey] {
     let services = services.compactMap { service in
       KeyPattern(service: service).map {
         HardenedKey(pattern: $0, source: .builtIn, isCanary: service == canaryService)
       }
     }
-    guard subtree == .strict, let select = try? KeyPattern(select) else { return services }
+    guard let select = try? KeyPattern(select) else { return services }
     return services + [HardenedKey(pattern: select, source: .builtIn)]
   }
 }
@@ -166,7 +166,7 @@ package final class RuleSet: Sendable {
     queryDeniedNames = queryDenied.map { UnicodeName($0.valueName) }
     self.mode = mode
     self.subtree = subtree
-    self.hardened = hardened + HardeningList.keys(subtree)
+    self.hardened = hardened + HardeningList.keys
     self.monitored = monitored
     self.processes = processes
     self.exclusions = exclusions
@@ -208,7 +208,6 @@ package final class RuleSet: Sendable {
   /// The classes that these rules need to see, pre and post.
   package var interests: UInt64 {
     FilteredClass.table.reduce(0) { mask, row in
-      guard subtree == .strict || !row.isStrictOnly else { return mask }
       let isMonitored = !monitoredBits.isDisjoint(with: row.flag.union(.tamperProtectionActive))
       return row.asksHardeningList || isMonitored ? mask | row.pre.bit | row.post.bit : mask
     }

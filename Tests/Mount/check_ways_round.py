@@ -182,7 +182,7 @@ class Mount:
 
 
 def run(command, **options):
-    return subprocess.run(command, capture_output=True, text=True, **options)
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, **options)
 
 
 def sh(text): return ['bash', '-c', text]
@@ -384,6 +384,15 @@ def row12(m):
     error = child.communicate(timeout=10)[1].decode()
     check('12 a descriptor passed over a socket', opened.returncode == 0 and 'PermissionError' in error and not m.is_intact(), (opened, error))
     late = m.at('Setup', 'Late', 'Value')
+    # Inside execve the kernel lets nobody read about the process until the file that exec closes is closed: nobody may wait for that.
+    begin = time.time()
+    child = subprocess.Popen(['python3', '-c', 'import os,sys\nf=os.open(sys.argv[1],os.O_RDWR)\nos.write(f,b"exec\\n")\nos.execv("/bin/true",["true"])', late])
+    try: status = child.wait(timeout=20)
+    except subprocess.TimeoutExpired: status = 'stuck'
+    check('12 a write that exec closes', status == 0 and time.time() - begin < 10, (status, time.time() - begin))
+    check('12 is set', open(late).read() == 'exec\n', open(late).read())
+    found, seen = m.wait_for_event(lambda e: e['event']['action'] == 'RegNtPostSetValueKey' and e['registry'].get('value') == 'Value')
+    check('12 and told, of a process that nobody knows', bool(found), seen)
     handle = os.open(late, os.O_RDWR)
     os.write(handle, b'one\n')
     with open(m.policy) as file: text = file.read()

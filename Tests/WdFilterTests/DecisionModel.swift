@@ -146,9 +146,6 @@ struct DecisionModel {
   // MARK: 3, the main callback
 
   func judge(_ kind: Kind, key: String, value: String, newName: String, by caller: Caller?) -> Outcome {
-    // 4: "subtree: faithful restores the driver's own narrower check". The driver does not look at load and unload.
-    if !isStrict, kind == .load || kind == .unload { return Outcome() }
-
     var refusals: [Refusal] = []
     let isRename = kind == .rename
     // "Rename: the object's name and parent + new name. Others: the object's name."
@@ -189,7 +186,7 @@ struct DecisionModel {
         refusals.append(Refusal("denied", Self.isExemptFromDenied(caller) ? .exempt : strength))
       }
       // 4 row 1: "does a rule live below". SEMANTICS 6.4: "A Denied bit below counts like a hardened key."
-      if !isAudited, mode != .off, isStrict, names.contains(where: { isHardenedBelow(kind, $0) }) {
+      if !isAudited, mode != .off, names.contains(where: { isHardenedBelow(kind, $0) }) {
         refusals.append(Refusal("hardenedBelow", hardening))
       }
       for below in reached where below.isAudited == isAudited {
@@ -285,7 +282,8 @@ struct DecisionModel {
 
   /// Which rules below a name an operation reaches.
   private func reach(_ kind: Kind) -> Place {
-    guard isStrict else { return [] }
+    // 4: "subtree: faithful restores the driver's own narrower check for rows 1 to 3": what moves, replaces or deletes a key.
+    if !isStrict, [.rename, .restore, .replace, .deleteKey].contains(kind) { return [] }
     switch kind {
     // Rows 1 to 5: what moves, replaces or hides all that is below a name, whatever it may be.
     case .rename, .restore, .replace, .load, .unload, .createLink, .setLinkTarget, .deleteLinkTarget:

@@ -73,7 +73,7 @@ struct DecisionTableTests {
     let services = #"HKLM\SYSTEM\CurrentControlSet\Services\"#
     return ["WdNisDrv", "WdNisSvc", "WdBoot", "WinDefend", "WdFilter"].map { .init(key: services + $0) }
       + [.init(key: services + "MpHardCodedBlockHive", isCanary: true)]
-      + (isStrict ? [.init(key: #"HKLM\SYSTEM\Select"#)] : [])
+      + [.init(key: #"HKLM\SYSTEM\Select"#)]
   }
 
   // MARK: A row

@@ -290,7 +290,7 @@ struct MonitoredTests {
     #expect(RuleSet().interests & NotifyClass.preQueryValueKey.bit == 0)
     let ofHives = NotifyClass.preLoadKey.bit | NotifyClass.preUnLoadKey.bit
     #expect(RuleSet().interests & ofHives == ofHives)
-    #expect(RuleSet(subtree: .faithful).interests & ofHives == 0)
+    #expect(RuleSet(subtree: .faithful).interests & ofHives == ofHives)
     #expect(RuleSet(subtree: .faithful).interests & NotifyClass.preSetKeySecurity.bit != 0)
   }
 }
