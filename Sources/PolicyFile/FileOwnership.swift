@@ -47,4 +47,26 @@ struct FileOwnership {
     if isWritableByOthers { steps.append("chmod go-w '\(path)'") }
     return steps.joined(separator: " && ")
   }
+
+  /// With the working directory before a path that has none; nothing resolved.
+  static func absolute(_ path: String) -> String {
+    if path.hasPrefix("/") { return path }
+    guard let directory = getcwd(nil, 0) else { return path }
+    defer { free(directory) }
+    return String(cString: directory) + "/" + path
+  }
+
+  /// The first folder above `path`'s own, from the root on, in which others can exchange what lies there: in one with the sticky bit they
+  /// cannot. Links are followed.
+  static func firstForeignAncestor(of path: String) -> (path: String, ownership: FileOwnership)? {
+    let parts = path.split(separator: "/").dropLast(2)
+    var folder = ""
+    for part in parts {
+      folder += "/" + part
+      guard let ownership = of(folder) else { continue }
+      let isSafe = ownership.isShared ? ownership.ownerID == 0 || ownership.ownerID == geteuid() : ownership.belongsToUs
+      if !isSafe { return (folder, ownership) }
+    }
+    return nil
+  }
 }

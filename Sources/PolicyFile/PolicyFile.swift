@@ -50,6 +50,15 @@ package struct PolicyFile: Sendable {
     let folder = cut == real.startIndex ? "/" : String(real[..<cut])
     let name = String(real[cut...].dropFirst())
 
+    // Nor may others choose what lies at the path, by taking away a folder on the way and putting another there.
+    for place in Set([FileOwnership.absolute(path), real]) {
+      if let (ancestor, ownership) = FileOwnership.firstForeignAncestor(of: place) {
+        throw failure(
+          "\(ancestor), on the way to it, \(ownership.complaint), so others could put another policy there; "
+            + "move the policy to where only root and you can change the folders")
+      }
+    }
+
     // The folder is held open, so that what was judged is what is read.
     let directory = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
     guard directory >= 0 else { throw failure("open its folder", errno) }

@@ -1,3 +1,5 @@
+internal import Glibc
+
 /// The file that a process executes, as the kernel holds it.
 package struct ExecutableFile: Hashable, Sendable {
   package let device: UInt64
@@ -25,6 +27,14 @@ package struct ExecutableFile: Hashable, Sendable {
     self.groupID = groupID
     self.changeTime = changeTime
     self.size = size
+  }
+
+  /// Whether this file is what has the path for us: in a mount namespace of his own anybody gives any path to any file. To be asked only of
+  /// a path that a policy names, as the one of a process may lead anywhere.
+  package func isAt(_ path: String?) -> Bool {
+    var found = stat()
+    guard let path, stat(path, &found) == 0 else { return false }
+    return UInt64(found.st_dev) == device && UInt64(found.st_ino) == inode
   }
 
   /// Nobody but root can have put this content there.

@@ -69,12 +69,14 @@ extension RegistryFileSystem {
 
   /// Gives a key another last component; the way to change only the case, of which the kernel never tells.
   private func rename(_ path: String, to newName: String, by caller: Caller) throws(Failure) {
+    try checkPermission(caller)
     let name = try newKeyName(newName)
     try withKey(path) { key throws(NTStatus) in try registry.renameKey(key, to: name, by: caller) }
     cache?.dropNames()
   }
 
   private func link(_ path: String, to target: String, by caller: Caller) throws(Failure) {
+    try checkPermission(caller)
     let (parent, last) = split(path)
     let name = try newKeyName(last)
     try withKey(parent) { key throws(NTStatus) in
@@ -142,6 +144,13 @@ extension RegistryFileSystem {
 
   private func checkPrivilege(_ caller: Caller) throws(Failure) {
     guard caller.userID == 0 || caller.userID == geteuid() else { throw Failure(.privilegeNotHeld) }
+  }
+
+  /// What the kernel asks before mkdir(2) and rename(2): the bits of directories, which are the same for all.
+  private func checkPermission(_ caller: Caller) throws(Failure) {
+    let bits: UInt32 =
+      caller.userID == presentation.userID ? 0o200 : caller.groupID == presentation.groupID ? 0o020 : 0o002
+    guard caller.userID == 0 || presentation.directoryPermissions & bits != 0 else { throw Failure(.accessDenied) }
   }
 
   private func checkFile(_ path: String, by caller: Caller) throws(Failure) {

@@ -146,6 +146,8 @@ extension RegistryFileSystem {
     _ file: OpenFile, _ bytes: UnsafeRawBufferPointer, offset: Int, by caller: Caller
   ) throws(Errno) {
     if let control = file.control {
+      // A program that runs as somebody else (setuid) may be made to write to a handle that it inherited: its words are not his.
+      guard caller.userID == file.opener.userID, caller.groupID == file.opener.groupID else { throw .accessDenied }
       try control.write(bytes) { execute($0, by: caller) }
       return
     }

@@ -127,7 +127,7 @@ package struct ProcessStanding: Hashable, Sendable {
     // By place: an entry that does not match is not copied.
     for place in ruleSet.processes.indices where ruleSet.processes[place].when.matches(process) {
       let entry = ruleSet.processes[place]
-      let counts = !entry.givesPrivileges || Obstacle(process, entry.when.restsOnExecutable) == nil
+      let counts = !entry.givesPrivileges || Obstacle(process, of: entry.when) == nil
       if let flags = entry.flags, !hasFlags {
         hasFlags = true
         self.flags.formUnion(counts ? flags : flags.subtracting(.privileges))
@@ -137,7 +137,11 @@ package struct ProcessStanding: Hashable, Sendable {
         self.rules.formUnion(counts ? rules : rules.subtracting(.allowAllRegistryOperations))
       }
     }
-    if Self.exclusion(of: process, ruleSet) != nil, Obstacle(process, true) == nil { flags.insert(.excluded) }
+    if Self.exclusion(of: process, ruleSet) != nil,
+      Obstacle(process, restsOnExecutable: true, namesExecutable: true) == nil
+    {
+      flags.insert(.excluded)
+    }
   }
 
   private static func exclusion(of process: ProcessContext, _ ruleSet: RuleSet) -> ExcludedExecutable? {
@@ -149,13 +153,18 @@ package struct ProcessStanding: Hashable, Sendable {
   private enum Obstacle: CustomStringConvertible {
     case doubt(ExemptionDoubt)
     case changeableByOthers
+    /// Whoever has a mount namespace of his own gives any path to any file.
+    case elsewhere
     /// Whoever runs a program can put code into it, before its first instruction and later, and leave no trace: an executable
     /// proves something only of a user who is trusted anyway.
     case anybody(userID: UInt32)
 
-    init?(_ process: ProcessContext, _ restsOnExecutable: Bool) {
+    init?(_ process: ProcessContext, restsOnExecutable: Bool, namesExecutable: Bool) {
       if let doubt = process.doubts.first {
         self = .doubt(doubt)
+      } else if namesExecutable, process.record != nil, process.executableFile?.isAt(process.executable) != true {
+        // (A context without a record was made up by somebody who asks what would be.)
+        self = .elsewhere
       } else if restsOnExecutable, process.executableFile?.belongsToRoot != true {
         self = .changeableByOthers
       } else if restsOnExecutable, process.userID != 0 {
@@ -165,8 +174,13 @@ package struct ProcessStanding: Hashable, Sendable {
       }
     }
 
+    init?(_ process: ProcessContext, of pattern: ProcessPattern) {
+      self.init(process, restsOnExecutable: pattern.restsOnExecutable, namesExecutable: pattern.executable != nil)
+    }
+
     var description: String {
       switch self {
+      case .elsewhere: "its executable is another file than the one that has this path for the mount"
       case .doubt(let doubt): doubt.rawValue
       case .changeableByOthers: "its executable can be changed by others than root"
       case .anybody(let userID): "it runs as uid \(userID), and the entry names neither uid nor gid"
@@ -189,10 +203,13 @@ package struct ProcessStanding: Hashable, Sendable {
     var remarks = ruleSet.processes.filter { $0.when.matches(process) }.map { entry in
       remark(
         "process entry '\(entry.id)' (\(entry.source))",
-        entry.givesPrivileges ? Obstacle(process, entry.when.restsOnExecutable) : nil)
+        entry.givesPrivileges ? Obstacle(process, of: entry.when) : nil)
     }
     if let exclusion = exclusion(of: process, ruleSet) {
-      remarks.append(remark("exclusion '\(exclusion.pattern.text)' (\(exclusion.source))", Obstacle(process, true)))
+      remarks.append(
+        remark(
+          "exclusion '\(exclusion.pattern.text)' (\(exclusion.source))",
+          Obstacle(process, restsOnExecutable: true, namesExecutable: true)))
     }
     if remarks.isEmpty {
       remarks = ["no process entry of the policy matches \(process.executable ?? "the process"), uid \(process.userID)"]

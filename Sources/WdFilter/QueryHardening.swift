@@ -31,6 +31,17 @@ extension RuleSet {
     judgeQuery(of: valueName, nil, lookUp)
   }
 
+  /// Judges the saving of a key, wherever it lies, by the values that the process does not get to see.
+  package func decideSave(process lookUp: () -> ProcessContext?) -> Decision {
+    guard queryInterests != 0 else { return .untouched }
+    let process = lookUp()
+    for name in queryDeniedNames {
+      let decision = decideQuery(of: name) { process }
+      if decision.reason == .queryDenied { return decision }
+    }
+    return .untouched
+  }
+
   func judgeQuery(
     of valueName: UnicodeName, _ trace: DecisionTrace?, _ lookUp: () -> ProcessContext?
   ) -> Decision {
@@ -71,7 +82,7 @@ extension RuleSet {
     let flags = queryDenied.reduce(into: ProcessFlags()) { $0.formUnion($1.flags) }
     let given = processes.reduce(into: ProcessFlags()) { $0.formUnion($1.flags ?? []) }
       .union(exclusions.isEmpty ? [] : .excluded)
-    return mode == .off || flags.isDisjoint(with: given) ? 0 : NotifyClass.preQueryValueKey.bit
+    return mode == .off || flags.isDisjoint(with: given) ? 0 : NotifyClass.preQueryValueKey.bit | NotifyClass.preSaveKey.bit
   }
 }
 
@@ -102,10 +113,14 @@ package final class QueryHardening: RegistryCallback {
   package var interests: UInt64 { rules.withLock { $0 }.queryInterests }
 
   package func preOperation(_ operation: RegistryOperation, _ call: inout RegistryCall) -> NTStatus {
-    guard case .queryValueKey(_, let valueName) = operation else { return .success }
     let caller = call.caller
-    let decision = rules.withLock { $0 }.decideQuery(of: valueName) {
-      processes.context(of: caller)
+    let rules = rules.withLock { $0 }
+    let decision: Decision
+    switch operation {
+    case .queryValueKey(_, let valueName): decision = rules.decideQuery(of: valueName) { processes.context(of: caller) }
+    // What is saved is read: who may not see a value saves no keys.
+    case .saveKey: decision = rules.decideSave { processes.context(of: caller) }
+    default: return .success
     }
     guard decision.reason == .queryDenied else { return .success }
     let status = decision.verdict == .deny ? NTStatus.accessDenied : .success

@@ -59,7 +59,7 @@ import Testing
   private func say(_ line: String, _ fixture: Fixture, by caller: Caller? = nil) throws -> String {
     let directory = try fixture.fs.lookUp("%ctl", in: 1)
     let command = try fixture.fs.lookUp("cmd", in: directory.nodeID)
-    let file = try fixture.fs.open(command.nodeID, flags: readWrite, by: fixture.caller).file
+    let file = try fixture.fs.open(command.nodeID, flags: readWrite, by: caller ?? fixture.caller).file
     defer { fixture.fs.release(file) }
     try Array((line + "\n").utf8).withUnsafeBytes {
       try fixture.fs.write(file, $0, offset: 0, by: caller ?? fixture.caller)
@@ -93,6 +93,29 @@ import Testing
       #expect(try say(line, fixture, by: stranger).hasPrefix("error 1 only root and the user who mounted"), "\(line)")
     }
     #expect(try say("save\t\trelative", fixture).hasPrefix("error 22 a file is named by its whole path"))
+  }
+
+  @Test func aHandleIsOfUseToItsOpenersUserOnly() throws {
+    // A setuid program writes what it is told to the handle that it inherited.
+    let fixture = try Fixture()
+    let directory = try fixture.fs.lookUp("%ctl", in: 1)
+    let command = try fixture.fs.lookUp("cmd", in: directory.nodeID)
+    let stranger = Caller(threadID: 1, userID: 4711, groupID: 1)
+    let file = try fixture.fs.open(command.nodeID, flags: readWrite, by: stranger).file
+    defer { fixture.fs.release(file) }
+    #expect(throws: Errno.accessDenied) {
+      try Array("flush\t\n".utf8).withUnsafeBytes { try fixture.fs.write(file, $0, offset: 0, by: fixture.caller) }
+    }
+  }
+
+  @Test func whoMayNotWriteToADirectoryRenamesAndLinksNothing() throws {
+    let fixture = try Fixture()
+    _ = try fixture.fs.makeDirectory("key", in: 1, by: fixture.caller)
+    let stranger = Caller(threadID: 1, userID: 4711, groupID: 4711)
+    for line in ["rename\tkey\tKEY", "link\tL\t\\REGISTRY\\MACHINE\\TEST"] {
+      #expect(try say(line, fixture, by: stranger).hasPrefix("error 13 "), "\(line)")
+    }
+    #expect(try fixture.list() == ["key"])
   }
 
   @Test func whatIsWrongIsTold() throws {

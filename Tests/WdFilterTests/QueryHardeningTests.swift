@@ -19,7 +19,11 @@ struct QueryHardeningTests {
     for name in ["LoadAppInit_DLL", "AppInit_DLLs", ""] {
       #expect(rules.decideQuery(of: UnicodeName(name)) { process() }.reason == .untouched)
     }
-    #expect(rules.queryInterests == (isRefused ? NotifyClass.preQueryValueKey.bit : 0))
+    // What is saved is read.
+    #expect((rules.decideSave { process() }.verdict == .deny) == isRefused)
+    #expect(rules.decideSave { nil }.verdict == .allow)
+    #expect(
+      rules.queryInterests == (isRefused ? NotifyClass.preQueryValueKey.bit | NotifyClass.preSaveKey.bit : 0))
   }
 
   @Test func aProcessThatIsNotKnownOrCarriesNoFlagReads() {
