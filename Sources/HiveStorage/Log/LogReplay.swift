@@ -1,0 +1,103 @@
+/// How a dirty hive becomes whole: pages of its logs, in the order in which they are written, and the base block that
+/// goes with them.
+///
+/// 1. Done twice, or broken off anywhere and begun again from what is on the disk then, it ends the same.
+/// 2. Every run lies inside the hive bins of `sector`, and inside its log as that was when it was read.
+struct LogReplay {
+  /// Pages that follow each other in the log and in the bins; all numbers are bytes.
+  struct Run {
+    let log: any HiveDevice
+    let logOffset: Int
+    let binsOffset: Int
+    let count: Int
+  }
+
+  /// Of the clean hive.
+  let sector: BaseBlockSector
+  /// While the pages are written: dirty, and leading to the same replay.
+  let unfinished: BaseBlockSector
+  let runs: [Run]
+  let report: Recovery
+
+  var binsSize: Int { Int(sector[BaseBlock.Field.binsSize]) }
+
+  /// What makes the dirty hive on `device` whole, whose base block begins with `primary`; `logs` are all that lie
+  /// beside it. New logs come first: Windows does not go back from them.
+  ///
+  /// Throws `dirty` with every log's reason when there is nothing, and `device`.
+  static func find(
+    in logs: [any HiveDevice], for primary: BaseBlockSector, on device: any HiveDevice
+  ) throws(HiveError) -> LogReplay {
+    var dirty = DirtyHive(device: device, sector: primary)
+    var heads: [LogHead] = []
+    for log in logs {
+      do throws(HiveError) { heads.append(try LogHead(log)) } catch { try dirty.passOver(error) }
+    }
+    if let replay = try HvleLog.replay(heads.filter { $0.format == .new }, for: &dirty) { return replay }
+    if let replay = try DirtLog.replay(heads.filter { $0.format == .old }, for: &dirty) { return replay }
+    throw .dirty(problem: dirty.passedOver.isEmpty
+      ? "\(dirty.cause), and no log lies beside it"
+      : "\(dirty.cause), and no log makes it whole: " + dirty.passedOver.map(\.description).joined(separator: "; "))
+  }
+
+  /// In memory: the devices stay as they are. `image` has the replay's size, and the primary file in it.
+  func apply(to image: inout HiveImage) throws(HiveError) {
+    precondition(image.binsSize == binsSize)
+    sector.bytes.withUnsafeBytes { image.fillableBuffer(at: 0, count: $0.count).copyMemory(from: $0) }
+    for run in runs {
+      try run.log.read(at: run.logOffset, into: image.fillableBuffer(at: BaseBlock.size + run.binsOffset, count: run.count))
+    }
+  }
+
+  /// On the primary file, which is clean then.
+  func finish(on primary: any HiveDevice) throws(HiveError) {
+    if try primary.size() < BaseBlock.size + binsSize { try primary.resize(to: BaseBlock.size + binsSize) }
+    // That it is dirty may be known to the page cache only: no page may reach the disk before that does.
+    try primary.write(unfinished.bytes, at: 0)
+    try primary.sync()
+    for run in runs { try Self.copy(run, to: primary) }
+    try primary.sync()
+    try primary.write(sector.bytes, at: 0)
+    try primary.sync()
+  }
+
+  /// In pieces, so that a log of a gigabyte does not need another gigabyte of memory.
+  private static func copy(_ run: Run, to primary: any HiveDevice) throws(HiveError) {
+    var done = 0
+    while done < run.count {
+      var piece = [UInt8](repeating: 0, count: min(1 << 20, run.count - done))
+      try run.log.read(at: run.logOffset + done, into: &piece)
+      try primary.write(piece, at: BaseBlock.size + run.binsOffset + done)
+      done += piece.count
+    }
+  }
+}
+
+/// A primary file that is dirty, and the logs that did not help.
+struct DirtyHive {
+  let device: any HiveDevice
+  let sector: BaseBlockSector
+  private(set) var passedOver: [HiveError] = []
+
+  init(device: any HiveDevice, sector: BaseBlockSector) {
+    self.device = device
+    self.sector = sector
+  }
+
+  /// Its fields can be believed.
+  var hasBaseBlock: Bool {
+    sector.isChecksumRight && sector[BaseBlock.Field.signature] == BaseBlock.signatureRegf
+  }
+
+  var cause: String {
+    hasBaseBlock
+      ? "sequence numbers \(sector.primarySequence) and \(sector.secondarySequence) differ"
+      : "the base block's checksum is wrong"
+  }
+
+  /// Notes why a log is not used. A device that failed is no reason: another try may have it.
+  mutating func passOver(_ error: HiveError) throws(HiveError) {
+    guard case .damaged = error else { throw error }
+    passedOver.append(error)
+  }
+}
