@@ -174,6 +174,9 @@ package struct Hive: ~Copyable {
     try? (device as? FileDevice)?.identity()
   }
 
+  /// Bytes of base block and hive bins.
+  package var byteCount: Int { image.count }
+
   /// How the device is called.
   package var deviceName: String { device.name }
 

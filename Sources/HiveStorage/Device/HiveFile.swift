@@ -70,7 +70,12 @@ package struct HiveFile: Sendable {
     return found
   }
 
-  /// Makes a new file's name survive power loss.
+  /// Makes the name of the new file at `path` survive power loss.
+  package static func syncName(of path: String) throws(HiveError) {
+    let slash = path.lastIndex(of: "/")
+    try sync(directory: slash.map { $0 == path.startIndex ? "/" : String(path[..<$0]) } ?? ".")
+  }
+
   private static func sync(directory: String) throws(HiveError) {
     let descriptor = Glibc.open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
     guard descriptor >= 0 else { throw .device(operation: "open", name: directory, errno: errno) }
