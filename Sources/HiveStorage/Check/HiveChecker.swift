@@ -91,6 +91,8 @@ package struct HiveChecker {
     ] as [(String, Int, UInt32)] where sector[field] != wanted {
       findings.append(HiveFinding(.baseFormat, "base block", at: field, "\(name) \(sector[field]), not \(wanted)"))
     }
+    // While the hive is being changed, the base block tells of the bins as they were committed.
+    guard !hive.hasUncommittedChanges else { return }
     let size = Int(sector[BaseBlock.Field.binsSize])
     if size == 0 || size % HiveImage.pageSize != 0 || size != hive.image.binsSize {
       findings.append(

@@ -50,7 +50,7 @@ struct DirtLog {
     let log = Recovery.Log(
       name: head.device.name, entries: nil, bytes: runs.reduce(0) { $0 + $1.count }, sequences: nil, end: nil)
     return LogReplay(
-      sector: sector, unfinished: unfinished, runs: runs,
+      sector: sector, unfinished: unfinished, runs: runs, used: [head.device],
       report: Recovery(cause: dirty.cause, logs: [log], passedOver: dirty.passedOver, sequence: number))
   }
 

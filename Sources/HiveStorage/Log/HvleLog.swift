@@ -68,6 +68,7 @@ struct HvleLog {
     return LogReplay(
       sector: sector, unfinished: unfinished,
       runs: logs.flatMap(\.entries).flatMap(\.runs).compactMap { $0.clipped(to: binsSize) },
+      used: logs.map { $0.head.device },
       report: Recovery(
         cause: dirty.cause, logs: logs.map(\.report), passedOver: dirty.passedOver, sequence: next))
   }
@@ -75,7 +76,7 @@ struct HvleLog {
   /// Those that belong to the hive, each beginning where the one before it ends.
   private static func following(_ logs: [HvleLog], for dirty: inout DirtyHive) throws(HiveError) -> [HvleLog] {
     var used: [HvleLog] = []
-    var last: UInt32?
+    var next: UInt32?
     for log in logs {
       let first = log.head.sequence
       if !isInOrder(dirty.sector.secondarySequence, first) {
@@ -83,13 +84,13 @@ struct HvleLog {
           log.head.problem(
             BaseBlock.Field.primarySequence,
             "it begins with number \(first), the hive has all before \(dirty.sector.secondarySequence)"))
-      } else if let last, first != last &+ 1 {
+      } else if let next, first != next {
         try dirty.passOver(
           log.head.problem(
-            BaseBlock.Field.primarySequence, "it begins with number \(first), the log before it ends with \(last)"))
+            BaseBlock.Field.primarySequence, "it begins with number \(first), the log before it ends before \(next)"))
       } else {
         used.append(log)
-        last = log.entries.last?.sequence ?? last
+        next = first &+ UInt32(truncatingIfNeeded: log.entries.count)
       }
     }
     return used

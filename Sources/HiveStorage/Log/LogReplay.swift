@@ -17,7 +17,21 @@ struct LogReplay {
   /// While the pages are written: dirty, and leading to the same replay.
   let unfinished: BaseBlockSector
   let runs: [Run]
+  /// Logs that the replay needs.
+  let used: [any HiveDevice]
   let report: Recovery
+  /// The other logs beside the hive.
+  private(set) var unused: [any HiveDevice] = []
+
+  init(
+    sector: BaseBlockSector, unfinished: BaseBlockSector, runs: [Run], used: [any HiveDevice], report: Recovery
+  ) {
+    self.sector = sector
+    self.unfinished = unfinished
+    self.runs = runs
+    self.used = used
+    self.report = report
+  }
 
   var binsSize: Int { Int(sector[BaseBlock.Field.binsSize]) }
 
@@ -33,8 +47,12 @@ struct LogReplay {
     for log in logs {
       do throws(HiveError) { heads.append(try LogHead(log)) } catch { try dirty.passOver(error) }
     }
-    if let replay = try HvleLog.replay(heads.filter { $0.format == .new }, for: &dirty) { return replay }
-    if let replay = try DirtLog.replay(heads.filter { $0.format == .old }, for: &dirty) { return replay }
+    var replay = try HvleLog.replay(heads.filter { $0.format == .new }, for: &dirty)
+    if replay == nil { replay = try DirtLog.replay(heads.filter { $0.format == .old }, for: &dirty) }
+    if var replay {
+      replay.unused = logs.filter { log in !replay.used.contains { $0 === log } }
+      return replay
+    }
     throw .dirty(problem: dirty.passedOver.isEmpty
       ? "\(dirty.cause), and no log lies beside it"
       : "\(dirty.cause), and no log makes it whole: " + dirty.passedOver.map(\.description).joined(separator: "; "))
@@ -49,8 +67,13 @@ struct LogReplay {
     }
   }
 
-  /// On the primary file, which is clean then.
+  /// On the primary file, which is clean then. Logs that are not needed are emptied first: were the base block torn while
+  /// it is written, it could not tell any more that they do not belong to the hive.
   func finish(on primary: any HiveDevice) throws(HiveError) {
+    for log in unused where try log.size() > 0 {
+      try log.resize(to: 0)
+      try log.sync()
+    }
     if try primary.size() < BaseBlock.size + binsSize { try primary.resize(to: BaseBlock.size + binsSize) }
     // That it is dirty may be known to the page cache only: no page may reach the disk before that does.
     try primary.write(unfinished.bytes, at: 0)
