@@ -99,6 +99,7 @@ package struct Hive: ~Copyable {
     }
     try checkVersion(sector, access)
     if let replay, access == .readWrite {
+      try replay.checkSize(on: device)
       try replay.finish(on: device)
       var opened = try open(device, access: access, logs: [])
       opened.recovery = replay.report

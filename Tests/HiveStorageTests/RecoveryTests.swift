@@ -292,6 +292,28 @@ struct DirtyCase: CustomTestStringConvertible, Sendable {
     }
   }
 
+  /// Zeros in the place of bins that are nowhere would make a whole hive of a cut one, for good.
+  @Test(arguments: ["cut", "huge", "odd"]) func whatIsNowhereIsNotWritten(what: String) throws {
+    let states = try DirtyCase.states(from: 10)
+    var hive = states[0]
+    switch what {
+    case "cut": hive.removeLast(4096)
+    case "huge": put32(0xFFFF_F000, at: 40, in: &hive)
+    default: put32(4095, at: 40, in: &hive)
+    }
+    checksum(&hive)
+    let log = LogWriter(base: states[0], sequence: 10).bytes + [UInt8](repeating: 0, count: 3584)
+    let plan = FaultPlan()
+    plan.fail(at: nil)
+    let device = FaultDevice(name: "hive", hive, plan: plan)
+    #expect {
+      _ = try Hive(device: device, access: .readWrite, log: FaultDevice(name: "log", log, plan: plan))
+    } throws: { error in
+      if case HiveError.damaged? = error as? HiveError { true } else { false }
+    }
+    #expect(plan.calls == 0, "nothing is written")
+  }
+
   /// Bits and lengths of the logs, by chance: an error or a hive, never a trap, and nothing written.
   @Test(arguments: ["two logs", "bad base block", "an old log beside a stale new one", "shrinkage"])
   func spoiltLogsNeverTrap(name: String) throws {

@@ -89,6 +89,10 @@ class Checks:
         name = row["file"]
         with tempfile.TemporaryDirectory() as folder:
             hive = copy(self.hives, name, folder)
+            # The names of logs have no case.
+            for entry in os.listdir(folder):
+                if entry != os.path.basename(hive):
+                    os.rename(os.path.join(folder, entry), os.path.join(folder, entry.swapcase()))
             before = snapshot(folder)
             out = os.path.join(folder, "recovered")
             run = self.run(self.regward, "recover", hive, "-o", out)

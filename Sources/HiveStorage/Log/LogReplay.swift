@@ -67,6 +67,25 @@ struct LogReplay {
     }
   }
 
+  /// Throws `damaged` when the bins have a size that cannot be, or lie in part neither in the primary file nor in a log:
+  /// zeros would take their place, and a file that was cut would look whole.
+  func checkSize(on primary: any HiveDevice) throws(HiveError) {
+    guard binsSize > 0, binsSize % HiveImage.pageSize == 0, binsSize <= HiveImage.maximumBinsSize else {
+      throw .damaged(
+        structure: "base block", offset: BaseBlock.Field.binsSize, problem: "\(binsSize) bytes of hive bins")
+    }
+    let present = max(0, try primary.size() - BaseBlock.size)
+    var end = present
+    for run in runs.sorted(by: { $0.binsOffset < $1.binsOffset }) where run.binsOffset <= end {
+      end = max(end, run.binsOffset + run.count)
+    }
+    guard end >= binsSize else {
+      throw .damaged(
+        structure: "file", offset: BaseBlock.size + present,
+        problem: "it ends before its \(binsSize) bytes of hive bins do, and no log has the rest")
+    }
+  }
+
   /// On the primary file, which is clean then. Logs that are not needed are emptied first: were the base block torn while
   /// it is written, it could not tell any more that they do not belong to the hive.
   func finish(on primary: any HiveDevice) throws(HiveError) {
