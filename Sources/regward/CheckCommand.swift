@@ -27,7 +27,8 @@ struct CheckCommand: ParsableCommand {
 
   /// fsck(8)'s orders to repair, or not to: there is nothing that they change here.
   @Flag(
-    name: [.customShort("a"), .customShort("f"), .customShort("n"), .customShort("p"), .customShort("y")], help: .hidden)
+    name: [.customShort("a"), .customShort("f"), .customShort("n"), .customShort("p"), .customShort("y")], help: .hidden
+  )
   var order: Int
 
   @Argument(help: "The hive's primary file; its logs lie beside it.", completion: .file())

@@ -8,8 +8,8 @@ struct RecoverCommand: ParsableCommand {
     commandName: "recover",
     abstract: "Writes a hive to a new file, as its transaction logs make it.",
     discussion: """
-      Tells which logs were replayed, and which were not and why. The hive and its logs are only read. The new file must \
-      not be there yet; it is made with mode 0600. A hive that is clean is copied as it is, whatever its logs hold.
+      Tells which logs were replayed, and which were not and why. The hive and its logs are only read. The new file \
+      must not be there yet; it is made with mode 0600. A hive that is clean is copied as it is, whatever its logs hold.
 
       Exit status: 0 written; 1 not possible, with the reason.
       """)

@@ -91,11 +91,14 @@ private struct Specimen {
     (.binOffset, { $0[$0.secondBin + 4] = 0 }),
     (.binSize, { $0[$0.secondBin + 8] = 12 }),
     (.cellSize, { $0[$0.plain - 4] = 0 &- 12 }),
-    (.freeNeighbours, {
-      let free = $0.freeCell
-      $0[free + 8] = $0[free] - 8
-      $0[free] = 8
-    }),
+    (
+      .freeNeighbours,
+      {
+        let free = $0.freeCell
+        $0[free + 8] = $0[free] - 8
+        $0[free] = 8
+      }
+    ),
     (.cellReference, { $0[$0.cell($0.key + 40)] = 0xFFFF_FFFF }),
     (.cellShared, { $0[$0.cell($0.key + 40)] = $0[$0.cell($0.key + 40) + 4] }),
     (.keySignature, { $0.put16(0, at: $0.key) }),
@@ -108,12 +111,15 @@ private struct Specimen {
     (.listNested, { $0.put16(0x6972, at: $0.cell($0.cell($0.many + 28) + 4)) }),
     (.listSize, { $0.put16(0xFFFF, at: $0.cell($0.root + 28) + 2) }),
     (.listEmpty, { $0.put16(0, at: $0.cell($0.root + 28) + 2) }),
-    (.listOrder, {
-      let list = $0.cell($0.root + 28) + 4
-      let first = Array($0.bytes[list..<list + 8])
-      $0.bytes.replaceSubrange(list..<list + 8, with: $0.bytes[list + 8..<list + 16])
-      $0.bytes.replaceSubrange(list + 8..<list + 16, with: first)
-    }),
+    (
+      .listOrder,
+      {
+        let list = $0.cell($0.root + 28) + 4
+        let first = Array($0.bytes[list..<list + 8])
+        $0.bytes.replaceSubrange(list..<list + 8, with: $0.bytes[list + 8..<list + 16])
+        $0.bytes.replaceSubrange(list + 8..<list + 16, with: first)
+      }
+    ),
     (.listDuplicate, { $0.bytes.replaceSubrange($0.bare + 76..<$0.bare + 79, with: Array("kEY".utf8)) }),
     (.listHint, { $0[$0.cell($0.root + 28) + 8] ^= 1 }),
     (.listUnused, { $0[$0.bare + 28] = $0[$0.root + 28] }),
@@ -127,12 +133,15 @@ private struct Specimen {
     (.dataSize, { $0[$0.plain + 4] = 5000 }),
     (.bigDataSignature, { $0.put16(0, at: $0.cell($0.big + 8)) }),
     (.bigDataCount, { $0.put16(2, at: $0.cell($0.big + 8) + 2) }),
-    (.bigDataSegment, {
-      // The first segment's cell in two.
-      let segment = $0.cell($0.cell($0.cell($0.big + 8) + 4)) - 4
-      $0[segment + 8000] = $0[segment] &+ 8000
-      $0[segment] = 0 &- 8000
-    }),
+    (
+      .bigDataSegment,
+      {
+        // The first segment's cell in two.
+        let segment = $0.cell($0.cell($0.cell($0.big + 8) + 4)) - 4
+        $0[segment + 8000] = $0[segment] &+ 8000
+        $0[segment] = 0 &- 8000
+      }
+    ),
     (.longestSubkeyName, { $0.put16(0, at: $0.root + 52) }),
     (.longestSubkeyClass, { $0[$0.root + 56] = 0 }),
     (.longestValueName, { $0[$0.key + 60] = 4 }),

@@ -29,7 +29,10 @@ struct LogWriter {
         pages.append((page * 4096, 4096))
       }
     }
-    append(binsSize: new.count - 4096, pages.map { ($0.offset, Array(new[4096 + $0.offset..<4096 + $0.offset + $0.count])) })
+    let contents = pages.map { page in
+      (offset: page.offset, bytes: Array(new[4096 + page.offset..<4096 + page.offset + page.count]))
+    }
+    append(binsSize: new.count - 4096, contents)
   }
 
   mutating func append(binsSize: Int, flags: UInt32 = 0, _ pages: [(offset: Int, bytes: [UInt8])]) {

@@ -42,9 +42,10 @@ struct DirtyCase: CustomTestStringConvertible, Sendable {
     return try TestHive(device: MemoryDevice(clean), access: .readOnly).dump()
   }
 
-  /// `break` is what happens to hive and logs.
+  /// `whole` is the number of the state that it becomes; `spoil` is what happens to hive and logs.
   private static func make(
-    _ name: String, sequence: UInt32 = 10, whole: Int?, _ spoil: (inout [UInt8], inout [[UInt8]], [[UInt8]]) -> Void = { _, _, _ in }
+    _ name: String, sequence: UInt32 = 10, whole: Int?,
+    _ spoil: (inout [UInt8], inout [[UInt8]], [[UInt8]]) -> Void = { _, _, _ in }
   ) throws -> DirtyCase {
     let states = try states(from: sequence)
     var first = LogWriter(base: states[0], sequence: sequence)
@@ -176,7 +177,8 @@ struct DirtyCase: CustomTestStringConvertible, Sendable {
           _ = try Hive(device: device, access: access, log: logs.first, otherLogs: Array(logs.dropFirst()))
         } throws: { error in
           guard case HiveError.dirty(let problem)? = error as? HiveError else { return false }
-          return logs.isEmpty ? problem.contains("no log lies beside it") : problem.contains("log LOG1 at file offset 0x")
+          return logs.isEmpty
+            ? problem.contains("no log lies beside it") : problem.contains("log LOG1 at file offset 0x")
         }
       }
       let hive = try Hive(device: device, access: .inspection, otherLogs: logs)
@@ -359,10 +361,12 @@ struct DirtyCase: CustomTestStringConvertible, Sendable {
   }
 
   /// Entries with right hashes that say what cannot be.
-  @Test(arguments: [
-    (4, 0), (4, 511), (4, 512), (4, 0xFFFF_FE00), (16, 0), (16, 4095), (16, 0xFFFF_F000), (20, 0), (20, 0xFFFF_FFFF), (40, 0xFFFF_F000),
-    (44, 0), (44, 0xFFFF_FFFF), (44, 0x7FFF_FFFF),
-  ] as [(Int, UInt32)])
+  @Test(
+    arguments: [
+      (4, 0), (4, 511), (4, 512), (4, 0xFFFF_FE00), (16, 0), (16, 4095), (16, 0xFFFF_F000), (20, 0), (20, 0xFFFF_FFFF),
+      (40, 0xFFFF_F000),
+      (44, 0), (44, 0xFFFF_FFFF), (44, 0x7FFF_FFFF),
+    ] as [(Int, UInt32)])
   func entriesThatLieAreNoTrap(field: Int, value: UInt32) throws {
     let dirty = try #require(DirtyCase.all.first)
     var log = dirty.logs[0]

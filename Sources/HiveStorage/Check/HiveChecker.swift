@@ -40,9 +40,9 @@ package struct HiveChecker {
     var open = [OpenKey(cell: hive.rootKey, parent: nil, depth: 0)]
     while let key = open.popLast() {
       if keys % 256 == 0 { progress(reached.count, allocated.count) }
-      guard reach(key.cell, "key node"), load(.keySignature, { () throws(HiveError) in
-        try hive.image.cell(key.cell, as: "key node", signature: .keyNode, minimum: KeyNode.Field.name)
-      }) != nil, let node = load(.keyNameSize, { () throws(HiveError) in try hive.keyNode(at: key.cell) })
+      guard reach(key.cell, "key node"),
+        cell(key.cell, "key node", .keyNode, KeyNode.Field.name, else: .keySignature, hive) != nil,
+        let node = load(.keyNameSize, { () throws(HiveError) in try hive.keyNode(at: key.cell) })
       else { continue }
       keys += 1
       checkKey(node, key, hive)
@@ -68,10 +68,24 @@ package struct HiveChecker {
     }
   }
 
+  /// The cell at `index`, when it is of that kind; nil, and a finding of `rule`, when it is not.
+  private mutating func cell(
+    _ index: CellIndex, _ structure: String, _ signature: Signature, _ minimum: Int, else rule: HiveFinding.Rule,
+    _ hive: borrowing Hive
+  ) -> Cell? {
+    do throws(HiveError) {
+      return try hive.image.cell(index, as: structure, signature: signature, minimum: minimum)
+    } catch {
+      findings.append(HiveFinding(rule, error))
+      return nil
+    }
+  }
+
   /// False when the cell must not be followed: it is none, or was met before.
   private mutating func reach(_ index: CellIndex, _ structure: String) -> Bool {
     guard allocated.contains(index) else {
-      find(.cellReference, structure, index, index == .none ? "the offset points nowhere" : "there is no allocated cell")
+      let problem = index == .none ? "the offset points nowhere" : "there is no allocated cell"
+      find(.cellReference, structure, index, problem)
       return false
     }
     guard reached.insert(index).inserted else {
@@ -139,7 +153,9 @@ package struct HiveChecker {
       let start = BaseBlock.size + next
       if hive.image.load(UInt32.self, at: start + HiveBin.Field.signature) == HiveBin.signatureHbin,
         Int(hive.image.load(UInt32.self, at: start + HiveBin.Field.offset)) == next
-      { return next }
+      {
+        return next
+      }
       next += HiveImage.pageSize
     }
     return hive.image.binsSize
@@ -215,9 +231,9 @@ package struct HiveChecker {
     var names: Set<UnicodeName> = []
     for place in 0..<list.count {
       let index = hive.entry(list, place)
-      guard reach(index, "value"), load(.valueSignature, { () throws(HiveError) in
-        try hive.image.cell(index, as: "value", signature: .value, minimum: ValueNode.Field.name)
-      }) != nil else { continue }
+      guard reach(index, "value"),
+        cell(index, "value", .value, ValueNode.Field.name, else: .valueSignature, hive) != nil
+      else { continue }
       values += 1
       guard let value = load(.valueNameSize, { () throws(HiveError) in try hive.valueNode(at: index) }),
         let name = load(.valueNameSize, { () throws(HiveError) in try hive.valueName(at: index) })
@@ -244,14 +260,16 @@ package struct HiveChecker {
     guard value.dataSize > BigData.segmentSize, hive.minorVersion >= BigData.firstVersion else {
       if let cell = load(.dataSize, { () throws(HiveError) in try hive.image.cell(value.data, as: "value data") }),
         cell.count < value.dataSize
-      { find(.dataSize, "value data", value.data, "\(value.dataSize) bytes do not fit a cell of \(cell.count)") }
+      {
+        find(.dataSize, "value data", value.data, "\(value.dataSize) bytes do not fit a cell of \(cell.count)")
+      }
       return
     }
-    guard load(.bigDataSignature, { () throws(HiveError) in
-      try hive.image.cell(value.data, as: "big data", signature: .bigData, minimum: BigData.size)
-    }) != nil, let big = load(.bigDataCount, { () throws(HiveError) in
-      try hive.image.bigData(at: value.data, dataSize: value.dataSize)
-    }) else { return }
+    guard cell(value.data, "big data", .bigData, BigData.size, else: .bigDataSignature, hive) != nil,
+      let big = load(
+        .bigDataCount,
+        { () throws(HiveError) in try hive.image.bigData(at: value.data, dataSize: value.dataSize) })
+    else { return }
     _ = reach(big.list.index, "big data list")
     if (big.count - 1) * BigData.segmentSize >= value.dataSize {
       find(.bigDataCount, "big data", value.data, "\(big.count) segments are more than \(value.dataSize) bytes need")
@@ -261,9 +279,13 @@ package struct HiveChecker {
       let segment = hive.image.index(big.list, place * 4)
       let count = min(rest, BigData.segmentSize)
       rest -= count
-      guard reach(segment, "big data segment"), let cell = load(.bigDataSegment, { () throws(HiveError) in
-        try hive.image.cell(segment, as: "big data segment")
-      }) else { continue }
+      guard reach(segment, "big data segment"),
+        let cell = load(
+          .bigDataSegment,
+          { () throws(HiveError) in
+            try hive.image.cell(segment, as: "big data segment")
+          })
+      else { continue }
       if cell.count < count {
         find(.bigDataSegment, "big data segment", segment, "\(count) bytes do not fit a cell of \(cell.count)")
       }
@@ -288,8 +310,9 @@ package struct HiveChecker {
         guard let child = try? hive.keyNode(at: key), let name = try? hive.keyName(at: key) else { continue }
         if let previous {
           let order = UpcaseTable.compare(previous.units.span, name.units.span)
-          if order == 0 { find(.listDuplicate, "subkey list", leaf.cell.index, "entry \(entry) has the name before it") }
-          if order > 0 { find(.listOrder, "subkey list", leaf.cell.index, "entry \(entry) is out of order") }
+          let list = leaf.cell.index
+          if order == 0 { find(.listDuplicate, "subkey list", list, "entry \(entry) has the name before it") }
+          if order > 0 { find(.listOrder, "subkey list", list, "entry \(entry) is out of order") }
         }
         previous = name
         if leaf.kind.stride == 8, hive.image.hint(leaf, entry) != leaf.kind.hint(for: name.units.span) {
@@ -353,9 +376,10 @@ package struct HiveChecker {
 
   /// The next cell of the ring; nil when that cannot be read.
   private mutating func checkSecurity(at place: CellIndex, _ hive: borrowing Hive) -> CellIndex? {
-    guard reach(place, "security cell"), let cell = load(.securitySignature, { () throws(HiveError) in
-      try hive.image.cell(place, as: "security cell", signature: .security, minimum: SecurityCell.Field.descriptor)
-    }) else { return nil }
+    guard reach(place, "security cell"),
+      let cell = cell(
+        place, "security cell", .security, SecurityCell.Field.descriptor, else: .securitySignature, hive)
+    else { return nil }
     if let security = load(.securityDescriptor, { () throws(HiveError) in try hive.image.security(at: place) }) {
       let descriptor = Array(
         hive.image.buffer(at: cell.start + SecurityCell.Field.descriptor, count: security.descriptorSize))

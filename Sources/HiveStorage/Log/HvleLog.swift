@@ -96,6 +96,9 @@ struct HvleLog {
     return used
   }
 
+  /// Sequence numbers wrap: `a` is `b` or lies in the half circle before it.
+  private static func isInOrder(_ a: UInt32, _ b: UInt32) -> Bool { b &- a <= 0x7FFF_FFFF }
+
   private var report: Recovery.Log {
     var sequences: Recovery.ClosedSequences?
     if let first = entries.first, let last = entries.last {

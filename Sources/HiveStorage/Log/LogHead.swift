@@ -54,6 +54,3 @@ struct LogHead {
     .damaged(structure: "log \(device.name)", offset: offset, problem: text)
   }
 }
-
-/// Sequence numbers wrap: `a` is `b` or lies in the half circle before it.
-func isInOrder(_ a: UInt32, _ b: UInt32) -> Bool { b &- a <= 0x7FFF_FFFF }

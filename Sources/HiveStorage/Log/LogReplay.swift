@@ -53,9 +53,10 @@ struct LogReplay {
       replay.unused = logs.filter { log in !replay.used.contains { $0 === log } }
       return replay
     }
-    throw .dirty(problem: dirty.passedOver.isEmpty
-      ? "\(dirty.cause), and no log lies beside it"
-      : "\(dirty.cause), and no log makes it whole: " + dirty.passedOver.map(\.description).joined(separator: "; "))
+    throw .dirty(
+      problem: dirty.passedOver.isEmpty
+        ? "\(dirty.cause), and no log lies beside it"
+        : "\(dirty.cause), and no log makes it whole: " + dirty.passedOver.map(\.description).joined(separator: "; "))
   }
 
   /// In memory: the devices stay as they are. `image` has the replay's size, and the primary file in it.
@@ -63,7 +64,8 @@ struct LogReplay {
     precondition(image.binsSize == binsSize)
     sector.bytes.withUnsafeBytes { image.fillableBuffer(at: 0, count: $0.count).copyMemory(from: $0) }
     for run in runs {
-      try run.log.read(at: run.logOffset, into: image.fillableBuffer(at: BaseBlock.size + run.binsOffset, count: run.count))
+      let pages = image.fillableBuffer(at: BaseBlock.size + run.binsOffset, count: run.count)
+      try run.log.read(at: run.logOffset, into: pages)
     }
   }
 
@@ -112,34 +114,5 @@ struct LogReplay {
       try primary.write(piece, at: BaseBlock.size + run.binsOffset + done)
       done += piece.count
     }
-  }
-}
-
-/// A primary file that is dirty, and the logs that did not help.
-struct DirtyHive {
-  let device: any HiveDevice
-  let sector: BaseBlockSector
-  private(set) var passedOver: [HiveError] = []
-
-  init(device: any HiveDevice, sector: BaseBlockSector) {
-    self.device = device
-    self.sector = sector
-  }
-
-  /// Its fields can be believed.
-  var hasBaseBlock: Bool {
-    sector.isChecksumRight && sector[BaseBlock.Field.signature] == BaseBlock.signatureRegf
-  }
-
-  var cause: String {
-    hasBaseBlock
-      ? "sequence numbers \(sector.primarySequence) and \(sector.secondarySequence) differ"
-      : "the base block's checksum is wrong"
-  }
-
-  /// Notes why a log is not used. A device that failed is no reason: another try may have it.
-  mutating func passOver(_ error: HiveError) throws(HiveError) {
-    guard case .damaged = error else { throw error }
-    passedOver.append(error)
   }
 }
