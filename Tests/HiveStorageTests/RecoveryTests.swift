@@ -212,6 +212,27 @@ struct DirtyCase: CustomTestStringConvertible, Sendable {
     try check(device.bytes, name: "recovered")
   }
 
+  /// A base block of zeros: the logs tell what the file was. For writing it is no hive: who knows what it is.
+  @Test func aHiveWhoseBaseBlockIsGoneIsRecoveredForReading() throws {
+    let dirty = try #require(DirtyCase.all.first { $0.testDescription == "bad base block" })
+    let wanted = try #require(dirty.wanted)
+    var hive = dirty.hive
+    for place in 0..<512 { hive[place] = 0 }
+    let isWhole = try recoveredForReading(hive, dirty.logs) == wanted
+    #expect(isWhole)
+    for (access, logs) in [(Hive.Access.readWrite, dirty.logs), (.readOnly, []), (.inspection, [])] {
+      let plan = FaultPlan()
+      plan.fail(at: nil)
+      let device = FaultDevice(name: "hive", hive, plan: plan)
+      #expect {
+        _ = try Hive(device: device, access: access, otherLogs: logs.map { FaultDevice(name: "log", $0, plan: plan) })
+      } throws: { error in
+        if case HiveError.notAHive? = error as? HiveError { true } else { false }
+      }
+      #expect(plan.calls == 0, "nothing is written")
+    }
+  }
+
   @Test func theReportTellsWhatWasApplied() throws {
     let dirty = try #require(DirtyCase.all.first { $0.testDescription == "stale entries behind" })
     let hive = try Hive(device: MemoryDevice(dirty.hive), access: .readOnly, otherLogs: logDevices(dirty.logs))
