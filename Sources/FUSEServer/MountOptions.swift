@@ -1,6 +1,8 @@
 /// What `-o` says, as mount(8) passes it: words and `name=value`, parted by commas; `\,` is a comma, `\\` a backslash.
 package struct MountOptions: Hashable, Sendable {
   package var isReadOnly = false
+  /// A dirty hive that no log makes whole is served as it lies.
+  package var isForced = false
   package var allowsOthers = false
   /// Path of the policy; nil: the one that ships.
   package var policy: String?
@@ -28,6 +30,8 @@ package struct MountOptions: Hashable, Sendable {
     for list in lists {
       for option in Self.split(list) where !option.isEmpty { try take(option) }
     }
+    // What is written into such a hive might make the loss complete.
+    guard !isForced || isReadOnly else { throw Problem(description: "option force: it is for reading, with ro") }
   }
 
   /// The kernel's own, which libfuse hands on.
@@ -47,6 +51,7 @@ package struct MountOptions: Hashable, Sendable {
     switch (name, value) {
     case ("ro", nil): isReadOnly = true
     case ("rw", nil): isReadOnly = false
+    case ("force", nil): isForced = true
     case ("allow_other", nil): allowsOthers = true
     case ("policy", let value?) where !value.isEmpty: policy = value
     case ("log", let value?) where !value.isEmpty: log = value
@@ -59,7 +64,7 @@ package struct MountOptions: Hashable, Sendable {
       guard umask <= 0o777 else { throw Problem(description: "option umask: \(value) is more than 777") }
     case ("policy", _), ("log", _), ("at", _), ("fsname", _), ("uid", nil), ("gid", nil), ("umask", nil):
       throw Problem(description: "option \(name) needs a value: \(name)=…")
-    case ("ro", _?), ("rw", _?), ("allow_other", _?):
+    case ("ro", _?), ("rw", _?), ("force", _?), ("allow_other", _?):
       throw Problem(description: "option \(name) takes no value")
     default:
       if value == nil, Self.handedOn.contains(name) {

@@ -25,15 +25,30 @@ extension Hive {
     try copy.write(to: device)
   }
 
-  /// Writes a hive that lies in memory only; the base block last, as it makes the rest a hive.
+  /// Writes a hive that lies in memory only.
   private mutating func write(to device: any HiveDevice) throws(HiveError) {
     baseSector[BaseBlock.Field.binsSize] = UInt32(image.binsSize)
     baseSector.updateChecksum()
+    try copy(to: device)
+  }
+
+  /// Makes `device` this hive as it was opened, recovered if it was dirty, and makes that durable: base block and bins,
+  /// without what may lie behind them in the file. The base block comes last, as it makes the rest a hive.
+  ///
+  /// Throws `damaged` when the base block tells of other bins than there are, and `device`.
+  package func copy(to device: any HiveDevice) throws(HiveError) {
+    let size = Int(baseSector[BaseBlock.Field.binsSize])
+    guard size == image.binsSize else {
+      throw .damaged(
+        structure: "base block", offset: BaseBlock.Field.binsSize,
+        problem: "\(size) bytes of hive bins, the file has \(image.binsSize)")
+    }
     // A base block of what was there must not come back in front of our bins.
     try device.resize(to: 0)
     try device.sync()
     try device.resize(to: image.count)
-    try device.write(image.buffer(at: BaseBlock.size, count: image.binsSize), at: BaseBlock.size)
+    let rest = BaseBlock.sectorSize
+    try device.write(image.buffer(at: rest, count: image.count - rest), at: rest)
     try device.sync()
     try device.write(baseSector.bytes, at: 0)
     try device.sync()

@@ -13,6 +13,8 @@ package struct Hive: ~Copyable {
     /// The devices are only read.
     case readOnly
     case readWrite
+    /// As `readOnly`, but a dirty hive that no log makes whole is read as it lies: for looking at damage.
+    case inspection
   }
 
   package let access: Access
@@ -35,11 +37,16 @@ package struct Hive: ~Copyable {
   /// A commit failed after it had begun to change the primary file: the log holds the only whole copy.
   var isPrimaryUnfinished = false
 
+  /// What made it whole, when it was dirty and was recovered as it was opened.
+  package let recovery: Recovery?
+  /// Why it could not be recovered; for `.inspection` only.
+  package let unrecovered: HiveError?
+
   /// Opens the hive on `device`. `log` takes the transaction log of our commits and `otherLogs` are what else lies
-  /// beside the hive; a hive that an old-format log among them can make whole is recovered: on the device for
-  /// `.readWrite`, in memory for `.readOnly`.
+  /// beside the hive; a dirty hive that these can make whole is recovered: on the device for `.readWrite`, in memory
+  /// otherwise.
   ///
-  /// Throws `notAHive`, `dirty` when a write was not finished and cannot be recovered here, `device`, and for
+  /// Throws `notAHive`, `dirty` when a write was not finished and no log can make it whole, `device`, and for
   /// `.readWrite` `damaged` when the file is shorter than its bins.
   package init(
     device: any HiveDevice, access: Access, log: (any HiveDevice)? = nil, otherLogs: [any HiveDevice] = []
@@ -54,6 +61,8 @@ package struct Hive: ~Copyable {
     staleLogs = otherLogs
     baseSector = opened.sector
     sortedLists = opened.sortedLists
+    recovery = opened.recovery
+    unrecovered = opened.unrecovered
     image = opened.image
   }
 
@@ -61,76 +70,92 @@ package struct Hive: ~Copyable {
     var image: HiveImage
     let sortedLists: SortedLists
     let sector: BaseBlockSector
-    let replay: DirtLog?
+    var recovery: Recovery?
+    let unrecovered: HiveError?
   }
 
   private static func open(
     _ device: any HiveDevice, access: Access, logs: [any HiveDevice]
   ) throws(HiveError) -> Opened {
-    var opened = try load(device, logs: logs)
-    if let replay = opened.replay {
-      guard access == .readWrite else {
-        try replay.apply(to: &opened.image)
-        return opened
-      }
-      try replay.finish(on: device)
-      return try open(device, access: access, logs: [])
-    }
-    guard access == .readWrite else { return opened }
-    let minor = opened.sector[BaseBlock.Field.minor]
-    guard minor >= 3 else { throw .notAHive(problem: "version 1.\(minor) can only be read") }
-    let size = Int(opened.sector[BaseBlock.Field.binsSize])
-    guard size == opened.image.binsSize, size > 0, size % HiveImage.pageSize == 0 else {
-      throw .damaged(
-        structure: "base block", offset: BaseBlock.Field.binsSize,
-        problem: "\(size) bytes of hive bins do not match a file that has \(opened.image.binsSize)")
-    }
-    return opened
-  }
-
-  private static func load(_ device: any HiveDevice, logs: [any HiveDevice]) throws(HiveError) -> Opened {
     // Before anything is read: what is written meanwhile is seen at the first commit.
     device.rememberState()
+    var sector = try primarySector(device)
+    var replay: LogReplay?
+    var unrecovered: HiveError?
+    let hasSignature = sector[BaseBlock.Field.signature] == BaseBlock.signatureRegf
+    // Nothing is written over a file that does not even begin like a hive.
+    guard hasSignature || access != .readWrite else { throw noSignature }
+    if !hasSignature || !sector.isChecksumRight || sector.primarySequence != sector.secondarySequence {
+      do throws(HiveError) {
+        let found = try LogReplay.find(in: logs, for: sector, on: device)
+        sector = found.sector
+        replay = found
+      } catch {
+        guard case .dirty = error else { throw error }
+        guard hasSignature else { throw noSignature }
+        guard access == .inspection else { throw error }
+        unrecovered = error
+      }
+    }
+    try checkVersion(sector, access)
+    if let replay, access == .readWrite {
+      try replay.checkSize(on: device)
+      try replay.finish(on: device)
+      var opened = try open(device, access: access, logs: [])
+      opened.recovery = replay.report
+      return opened
+    }
+    let image = try load(device, sector, replay)
+    let size = Int(sector[BaseBlock.Field.binsSize])
+    guard access != .readWrite || size == image.binsSize && size > 0 && size % HiveImage.pageSize == 0 else {
+      throw .damaged(
+        structure: "base block", offset: BaseBlock.Field.binsSize,
+        problem: "\(size) bytes of hive bins do not match a file that has \(image.binsSize)")
+    }
+    return Opened(
+      image: image, sortedLists: try SortedLists(), sector: sector, recovery: replay?.report, unrecovered: unrecovered)
+  }
+
+  private static func primarySector(_ device: any HiveDevice) throws(HiveError) -> BaseBlockSector {
     let fileSize = try device.size()
     guard fileSize >= BaseBlock.size + HiveBin.headerSize else {
       throw .notAHive(problem: "\(fileSize) bytes are too short for one")
     }
     var bytes = [UInt8](repeating: 0, count: BaseBlock.sectorSize)
     try device.read(at: 0, into: &bytes)
-    var sector = BaseBlockSector(bytes)
-    guard sector[BaseBlock.Field.signature] == BaseBlock.signatureRegf else {
-      throw .notAHive(problem: "the signature \"regf\" is missing")
-    }
-    var replay: DirtLog?
-    if !sector.isChecksumRight || sector.primarySequence != sector.secondarySequence {
-      replay = try DirtLog.find(in: logs, for: sector, on: device)
-      guard let replay else {
-        throw .dirty(
-          problem: sector.isChecksumRight
-            ? "sequence numbers \(sector.primarySequence) and \(sector.secondarySequence) differ, "
-              + "and no log that can be replayed lies beside it"
-            : "the base block's checksum is wrong, and no log that can be replayed lies beside it")
-      }
-      sector = replay.sector
-    }
+    return BaseBlockSector(bytes)
+  }
+
+  private static var noSignature: HiveError { .notAHive(problem: "the signature \"regf\" is missing") }
+
+  private static func checkVersion(_ sector: BaseBlockSector, _ access: Access) throws(HiveError) {
     let major = sector[BaseBlock.Field.major]
     let minor = sector[BaseBlock.Field.minor]
     guard major == 1, (1...6).contains(minor) else { throw .notAHive(problem: "version \(major).\(minor)") }
     guard sector[BaseBlock.Field.fileType] == BaseBlock.FileType.primary else {
       throw .notAHive(problem: "a transaction log")
     }
+    guard access != .readWrite || minor >= 3 else {
+      throw .notAHive(problem: "version 1.\(minor) can only be read")
+    }
+  }
+
+  /// The primary file in memory, with what `replay` makes of it.
+  private static func load(
+    _ device: any HiveDevice, _ sector: BaseBlockSector, _ replay: LogReplay?
+  ) throws(HiveError) -> HiveImage {
     let declared = Int(sector[BaseBlock.Field.binsSize])
-    let present = min(fileSize - BaseBlock.size, HiveImage.maximumBinsSize)
+    let present = min(max(0, try device.size() - BaseBlock.size), HiveImage.maximumBinsSize)
     // A log may hold pages behind the end of the file.
-    let size = declared == 0 ? present : replay == nil ? min(declared, present) : declared
+    let size = replay?.binsSize ?? (declared == 0 ? present : min(declared, present))
     guard size <= HiveImage.maximumBinsSize else {
       throw .damaged(structure: "base block", offset: BaseBlock.Field.binsSize, problem: "\(size) bytes of hive bins")
     }
     var image = try HiveImage(binsSize: size)
-    let toRead = BaseBlock.size + min(size, present)
-    try device.read(at: 0, into: image.fillableBuffer(at: 0, count: toRead))
-    image.cellHeader = minor == 1 ? 8 : 4
-    return Opened(image: image, sortedLists: try SortedLists(), sector: sector, replay: replay)
+    image.cellHeader = sector[BaseBlock.Field.minor] == 1 ? 8 : 4
+    try device.read(at: 0, into: image.fillableBuffer(at: 0, count: BaseBlock.size + min(size, present)))
+    try replay?.apply(to: &image)
+    return image
   }
 
   /// Pages of 4096 bytes that `commit` would write.
@@ -149,6 +174,9 @@ package struct Hive: ~Copyable {
   package func fileIdentity() -> (device: UInt64, inode: UInt64)? {
     try? (device as? FileDevice)?.identity()
   }
+
+  /// Bytes of base block and hive bins.
+  package var byteCount: Int { image.count }
 
   /// How the device is called.
   package var deviceName: String { device.name }

@@ -156,8 +156,13 @@ extension Hive {
       return known
     }
     let security = try source.image.security(at: origin.security)
-    let shared = try shareSecurity(
-      source.image.buffer(at: security.cell.start + SecurityCell.Field.descriptor, count: security.descriptorSize))
+    let descriptor = source.image.buffer(
+      at: security.cell.start + SecurityCell.Field.descriptor, count: security.descriptorSize)
+    // One that nobody could set by itself does not come in with a tree either.
+    do throws(HiveError) { try SecurityDescriptor.check(Array(descriptor).span) } catch {
+      throw .damaged(structure: "security cell", offset: origin.security.fileOffset, problem: "\(error)")
+    }
+    let shared = try shareSecurity(descriptor)
     copy.securities[origin.security] = shared
     return shared
   }

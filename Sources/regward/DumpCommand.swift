@@ -11,7 +11,8 @@ struct DumpCommand: ParsableCommand {
       K <TAB> path <TAB> last written <TAB> class <TAB> SHA-256 of the security descriptor
       V <TAB> path <TAB> name <TAB> type <TAB> length <TAB> SHA-256 of the data
 
-      What is damaged is told on standard error and the rest printed; the exit status is 1 then. The hive is only read.
+      What is damaged is told on standard error and the rest printed; the exit status is 1 then. A dirty hive is printed \
+      as its logs make it, or as it lies when they cannot, which counts as damage. Files are only read.
       """)
 
   @Argument(help: "The hive's primary file; its logs lie beside it.", completion: .file())
@@ -19,8 +20,11 @@ struct DumpCommand: ParsableCommand {
 
   func run() throws {
     let dump: HiveDump
+    let unrecovered: HiveError?
     do {
-      dump = HiveDump(try Hive(HiveFile(path: hive, access: .readOnly)))
+      let opened = try Hive(HiveFile(path: hive, access: .inspection))
+      unrecovered = opened.unrecovered
+      dump = HiveDump(opened)
     } catch {
       tell(error)
       throw ExitCode(1)
@@ -35,8 +39,9 @@ struct DumpCommand: ParsableCommand {
       _ = Self.write(Array("standard output: \(reason)\n".utf8), to: STDERR_FILENO)
       throw ExitCode(1)
     }
-    for problem in dump.problems { tell(problem) }
-    if !dump.problems.isEmpty { throw ExitCode(1) }
+    let problems = (unrecovered.map { [$0] } ?? []) + dump.problems
+    for problem in problems { tell(problem) }
+    if !problems.isEmpty { throw ExitCode(1) }
   }
 
   private func tell(_ error: HiveError) {

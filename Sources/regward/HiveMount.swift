@@ -220,8 +220,14 @@ struct HiveMount {
   }
 
   private func open(_ hive: String) throws(MountFailure) -> Hive {
+    let access: Hive.Access = !options.isReadOnly ? .readWrite : options.isForced ? .inspection : .readOnly
     do throws(HiveError) {
-      return try Hive(HiveFile(path: hive, access: options.isReadOnly ? .readOnly : .readWrite))
+      let opened = try Hive(HiveFile(path: hive, access: access))
+      if let recovery = opened.recovery {
+        Console.tell("\(hive): it was dirty and was recovered: \(recovery.cause)\n\(recovery)")
+      }
+      if let unrecovered = opened.unrecovered { Console.tell("\(hive): served as it lies: \(unrecovered)") }
+      return opened
     } catch {
       throw MountFailure(error, hive: hive)
     }

@@ -14,7 +14,7 @@ struct MountCommand: ParsableCommand {
 
       Returns once the hive is mounted; a process of its own serves it until it is unmounted or gets SIGINT or SIGTERM.
 
-      Options for -o, parted by commas: ro, rw, policy=FILE, log=FILE, at=NAME, allow_other, uid=N, gid=N, umask=OCTAL, \
+      Options for -o, parted by commas: ro, rw, force, policy=FILE, log=FILE, at=NAME, allow_other, uid=N, gid=N, umask=OCTAL, \
       fsname=TEXT, and the generic ones of mount(8).
 
       Exit status, as of mount(8): 0 mounted, 1 wrong usage or policy, 2 system error, 32 not mounted.

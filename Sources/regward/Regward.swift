@@ -10,23 +10,25 @@ struct Regward: ParsableCommand {
     subcommands: [
       MountCommand.self, UnmountCommand.self, ReloadCommand.self, StatusCommand.self, WhyCommand.self, SaveCommand.self,
       RestoreCommand.self, ReplaceCommand.self, LoadCommand.self, UnloadCommand.self, FlushCommand.self, RenameCommand.self,
-      AddCommand.self, DumpCommand.self,
+      AddCommand.self, DumpCommand.self, CheckCommand.self, RecoverCommand.self,
       RulesCommand.self,
     ]
   )
 
   static func main() {
+    let arguments = CheckCommand.fsckArguments(CommandLine.arguments) ?? Array(CommandLine.arguments.dropFirst())
     do {
-      var command = try parseAsRoot()
+      var command = try parseAsRoot(arguments)
       try command.run()
     } catch {
-      // mount(8) and umount(8) end with 1 when the command line is wrong.
-      let usageStatus = ExitCode.validationFailure
-      guard exitCode(for: error) == usageStatus,
-        CommandLine.arguments.dropFirst().first.map({ ["mount", "umount"].contains($0) }) == true
+      // mount(8), umount(8) and fsck(8) have numbers of their own for a wrong command line.
+      let usageStatus = [
+        "mount": MountFailure.usageStatus, "umount": MountFailure.usageStatus, "check": CheckCommand.usageStatus,
+      ]
+      guard exitCode(for: error) == .validationFailure, let status = arguments.first.flatMap({ usageStatus[$0] })
       else { exit(withError: error) }
       Console.write(Array((fullMessage(for: error) + "\n").utf8), to: STDERR_FILENO)
-      Glibc.exit(MountFailure.usageStatus)
+      Glibc.exit(status)
     }
   }
 }

@@ -10,7 +10,7 @@ package struct HiveFile: Sendable {
   package let access: Hive.Access
 
   /// Opens the hive at `path`, following symbolic links: the logs lie beside the file itself. Their names are found
-  /// without regard to case. For `.readOnly` nothing is made and nothing written.
+  /// without regard to case. But for `.readWrite` nothing is made and nothing written.
   ///
   /// The log of our commits is `.LOG1`, or `.LOG` for hives of version 1.3 that have that one only. Throws `locked`,
   /// `device` and `notAHive`.
@@ -19,7 +19,7 @@ package struct HiveFile: Sendable {
     guard let resolved = realpath(path, nil) else { throw .device(operation: "open", name: path, errno: errno) }
     defer { Glibc.free(resolved) }
     let real = String(cString: resolved)
-    device = try FileDevice(path: real, mode: access == .readOnly ? .reading : .writing)
+    device = try FileDevice(path: real, mode: access == .readWrite ? .writing : .reading)
     try device.lock(exclusive: access == .readWrite)
     let slash = real.lastIndex(of: "/") ?? real.startIndex
     let directory = real[..<slash].isEmpty ? "/" : String(real[..<slash])
@@ -70,7 +70,12 @@ package struct HiveFile: Sendable {
     return found
   }
 
-  /// Makes a new file's name survive power loss.
+  /// Makes the name of the new file at `path` survive power loss.
+  package static func syncName(of path: String) throws(HiveError) {
+    let slash = path.lastIndex(of: "/")
+    try sync(directory: slash.map { $0 == path.startIndex ? "/" : String(path[..<$0]) } ?? ".")
+  }
+
   private static func sync(directory: String) throws(HiveError) {
     let descriptor = Glibc.open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
     guard descriptor >= 0 else { throw .device(operation: "open", name: directory, errno: errno) }

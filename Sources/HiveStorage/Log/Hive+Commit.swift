@@ -93,9 +93,7 @@ extension Hive {
     guard isPrimaryUnfinished, let log else { return }
     var head = baseSector
     head.setSequence(primary: baseSector.secondarySequence &+ 1, secondary: baseSector.secondarySequence)
-    guard let replay = try DirtLog.find(in: [log], for: head, on: device) else {
-      throw .dirty(problem: "the log of the commit that failed cannot be read back")
-    }
+    let replay = try LogReplay.find(in: [log], for: head, on: device)
     try replay.finish(on: device)
     baseSector = replay.sector
     isPrimaryUnfinished = false

@@ -1,0 +1,36 @@
+/// The hash that guards the entries of new-format logs (Marvin32), with the seed that Windows gives it there.
+///
+/// Source: Maxim Suhanov's specification of the format, checked against entries that Windows wrote.
+struct Marvin32 {
+  private var low: UInt32 = 0x7A4E_55C5
+  private var high: UInt32 = 0x82EF_4D88
+
+  /// Takes in whole dwords: what is hashed in a log is a multiple of four bytes long.
+  mutating func update(_ bytes: UnsafeRawBufferPointer) {
+    precondition(bytes.count % 4 == 0)
+    var offset = 0
+    while offset < bytes.count {
+      mix(UInt32(littleEndian: bytes.loadUnaligned(fromByteOffset: offset, as: UInt32.self)))
+      offset += 4
+    }
+  }
+
+  /// The hash of what was taken in, the high half first.
+  var value: UInt64 {
+    var last = self
+    last.mix(0x80)
+    last.mix(0)
+    return UInt64(last.high) << 32 | UInt64(last.low)
+  }
+
+  private mutating func mix(_ word: UInt32) {
+    low &+= word
+    high ^= low
+    low = Self.rotate(low, 20) &+ high
+    high = Self.rotate(high, 9) ^ low
+    low = Self.rotate(low, 27) &+ high
+    high = Self.rotate(high, 19)
+  }
+
+  private static func rotate(_ word: UInt32, _ count: UInt32) -> UInt32 { word << count | word >> (32 - count) }
+}
