@@ -18,6 +18,20 @@ package enum ProcessGuards: Hashable, Sendable, CustomStringConvertible {
   }
 }
 
+/// How much the table holds.
+package struct ProcessTableStatistics: Hashable, Sendable {
+  package var records: Int
+  /// Threads that asked before, each with a descriptor.
+  package var threads: Int
+  package var trusted: Int
+  /// Processes whose beginning and end are announced, or would be.
+  package var followed: Int
+  /// Processes whose environment has loader variables, or had, in them or in what they were forked from.
+  package var tainted: Int
+  /// Times that events were lost and everything was read again.
+  package var losses: UInt64
+}
+
 /// Who is behind a thread id (MP_PROCESS_TABLE).
 ///
 /// A caller that waits for an answer can neither exec nor exit, so what is found out before the answer is free of races
@@ -91,6 +105,14 @@ package final class ProcessTable: Sendable {
   /// Which guards are in force now.
   package var guards: ProcessGuards {
     state.withLock { $0.monitor != nil ? .connectorAndExecutable : .executableAlone($0.problem) }
+  }
+
+  package var statistics: ProcessTableStatistics {
+    state.withLock { state in
+      ProcessTableStatistics(
+        records: state.records.count, threads: state.threads.count, trusted: state.trustedCount,
+        followed: state.followed.count, tainted: state.tainted.count, losses: state.lossGeneration)
+    }
   }
 
   // MARK: Judging
