@@ -137,8 +137,15 @@ extension ProcessTable {
       // The kernel's own threads execute nothing and ask for nothing (PF_KTHREAD in field 9 of /proc/PID/stat).
       guard let flags: UInt32 = TaskDirectory.open(id)?.text("stat").flatMap(TaskStat.init)?.field(9), flags & 0x20_0000 == 0
       else { continue }
-      _ = read(thread: id, ids: nil, announces: announces)
+      _ = read(thread: id, ids: nil, announces: announces && !isForkOnly(id))
     }
+  }
+
+  /// Seen to be forked, and nothing says that it executed anything: it is told when it asks.
+  private func isForkOnly(_ id: Int32) -> Bool {
+    guard let parent = state.withLock({ $0.followed[id]?.parentID }), let file = TaskDirectory.open(id)?.executable()
+    else { return false }
+    return TaskDirectory.open(parent)?.executable() == file
   }
 
   /// Forgets those that are gone.

@@ -4,7 +4,7 @@ import Glibc
 import Testing
 
 @Suite("Process table (identity.md)")
-struct ProcessTableTests {
+struct ProcessTableReadingTests {
   let table = ProcessTable()
 
   @Test func ourOwnThreadIsOurProcess() throws {
