@@ -127,7 +127,7 @@ package final class ProcessTable: Sendable {
       return (state.threads.touch(tid), state.lossGeneration, state.monitor != nil, !state.work.isEmpty && state.hasWorker)
     }
     if wakes { worker.wake() }
-    if let known, known.record.lossGeneration.load(ordering: .acquiring) == loss,
+    if let known = known ?? adopt(tid), known.record.lossGeneration.load(ordering: .acquiring) == loss,
       known.record.execsSince.load(ordering: .acquiring) == 0,
       known.record.facts.userID == uid, known.record.facts.groupID == gid,
       let file = known.directory.executable(), let then = known.record.facts.executableFile, file.isUnchanged(then),
@@ -151,6 +151,19 @@ package final class ProcessTable: Sendable {
       }
     }
     return nil
+  }
+
+  /// A thread that asks for the first time, of a process that is known.
+  private func adopt(_ tid: Int32) -> KnownThread? {
+    guard let directory = TaskDirectory.open(tid), let status = directory.text("status").map(TaskStatus.init),
+      let id = status.number("Tgid"), let record = state.withLock({ $0.records[id] }),
+      // Without the connector nobody told that the number was given to another process.
+      let stat = (id == tid ? directory : TaskDirectory.open(id))?.text("stat").flatMap(TaskStat.init),
+      stat.field(22) == record.facts.startTicks
+    else { return nil }
+    let known = KnownThread(directory: directory, record: record)
+    state.withLock { $0.remember(known, tid) }
+    return known
   }
 
   private func context(

@@ -34,7 +34,8 @@ struct ConnectorTests {
     let no = try #require(
       Self.datagram("00000000", "010000000000000000000000000000000000000000000000").withUnsafeBytes(ConnectorMessage.parse))
     #expect(no.refusal == 1)
-    #expect(no.processor == nil)
+    // Counted with the events, as kernels from 6.6 on do it.
+    #expect(no.processor == 1)
   }
 
   @Test func whatIsCutIsNoMessage() {
