@@ -63,6 +63,8 @@ let package = Package(
       name: "ConfigurationManagerTests",
       dependencies: ["Executive", "HiveStorage", "ConfigurationManager"], swiftSettings: settings),
     .testTarget(
+      name: "ProcessTableTests", dependencies: ["Executive", "ProcessTable"], swiftSettings: settings),
+    .testTarget(
       name: "NotificationsTests", dependencies: ["Executive", "Notifications"],
       exclude: ["Golden"], swiftSettings: settings),
     .testTarget(

@@ -74,15 +74,16 @@ enum ConnectorMessage {
       case What.exit: .exit(thread: id(0), process: id(1))
       default: nil
       }
+    let processor = word(eventProcessor)
     return Parsed(
-      // An acknowledgement repeats the number of the request, whoever made it.
-      processor: what == What.acknowledgement ? nil : Int(word(eventProcessor)),
+      processor: processor == .max ? nil : Int(processor),
       sequence: word(messageSequence),
       refusal: what == What.acknowledgement ? Int32(bitPattern: word(eventData)) : nil, event: event)
   }
 
   struct Parsed {
-    /// The processor that counts `sequence`; nil for an acknowledgement.
+    /// The processor that counts `sequence`. Nil for an acknowledgement of a kernel before 6.6, which repeats the number of the
+    /// request, whoever made it; later kernels count acknowledgements among the events and send them to those who asked.
     var processor: Int?
     var sequence: UInt32
     /// An acknowledgement's error number, 0 for a yes.

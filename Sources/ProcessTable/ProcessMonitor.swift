@@ -30,7 +30,7 @@ package struct ProcessMonitor: ~Copyable, Sendable {
   /// What `next` found.
   enum Found: Equatable {
     case event(ProcessEvent)
-    /// Events were lost: the socket's buffer overflowed, or a processor's sequence has a gap.
+    /// Events may have been lost: the socket's buffer overflowed, or a processor's sequence has a gap.
     case loss
     /// Nothing happened since the last call.
     case nothing
@@ -124,7 +124,8 @@ package struct ProcessMonitor: ~Copyable, Sendable {
     return probe.id.load(ordering: .acquiring)
   }
 
-  /// The next event, without waiting: one system call when nothing happened.
+  /// The next event, without waiting. A gap is taken for a loss although it need not be one: the kernel counts the acknowledgements
+  /// that it sends to other listeners when they come. One system call when nothing happened.
   mutating func next(refusal: Bool = false) -> Found {
     while true {
       var length = socklen_t(ConnectorMessage.addressSize)
@@ -143,9 +144,10 @@ package struct ProcessMonitor: ~Copyable, Sendable {
       guard sender.loadUnaligned(fromByteOffset: ConnectorMessage.addressPort, as: UInt32.self) == 0,
         let message = ConnectorMessage.parse(UnsafeRawBufferPointer(rebasing: buffer[..<count]))
       else { continue }
-      if let answer = message.refusal {
-        if refusal, answer != 0, message.sequence == UInt32(bitPattern: getpid()) { return .failure(answer) }
-        continue
+      if let answer = message.refusal, refusal, answer != 0,
+        message.processor != nil || message.sequence == UInt32(bitPattern: getpid())
+      {
+        return .failure(answer)
       }
       if let processor = message.processor, !isNext(message.sequence, of: processor) {
         // The event itself is covered by reading everything again.

@@ -18,6 +18,20 @@ package enum ProcessGuards: Hashable, Sendable, CustomStringConvertible {
   }
 }
 
+/// How much the table holds.
+package struct ProcessTableStatistics: Hashable, Sendable {
+  package var records: Int
+  /// Threads that asked before, each with a descriptor.
+  package var threads: Int
+  package var trusted: Int
+  /// Processes whose beginning and end are announced, or would be.
+  package var followed: Int
+  /// Processes whose environment has loader variables, or had, in them or in what they were forked from.
+  package var tainted: Int
+  /// Times that events were lost and everything was read again.
+  package var losses: UInt64
+}
+
 /// Who is behind a thread id (MP_PROCESS_TABLE).
 ///
 /// A caller that waits for an answer can neither exec nor exit, so what is found out before the answer is free of races
@@ -93,6 +107,14 @@ package final class ProcessTable: Sendable {
     state.withLock { $0.monitor != nil ? .connectorAndExecutable : .executableAlone($0.problem) }
   }
 
+  package var statistics: ProcessTableStatistics {
+    state.withLock { state in
+      ProcessTableStatistics(
+        records: state.records.count, threads: state.threads.count, trusted: state.trustedCount,
+        followed: state.followed.count, tainted: state.tainted.count, losses: state.lossGeneration)
+    }
+  }
+
   // MARK: Judging
 
   /// The process of thread `tid`, as it is now; nil when it is unknown: 0 (the kernel itself, or a caller outside our pid
@@ -105,7 +127,7 @@ package final class ProcessTable: Sendable {
       return (state.threads.touch(tid), state.lossGeneration, state.monitor != nil, !state.work.isEmpty && state.hasWorker)
     }
     if wakes { worker.wake() }
-    if let known, known.record.lossGeneration.load(ordering: .acquiring) == loss,
+    if let known = known ?? adopt(tid), known.record.lossGeneration.load(ordering: .acquiring) == loss,
       known.record.execsSince.load(ordering: .acquiring) == 0,
       known.record.facts.userID == uid, known.record.facts.groupID == gid,
       let file = known.directory.executable(), let then = known.record.facts.executableFile, file.isUnchanged(then),
@@ -129,6 +151,19 @@ package final class ProcessTable: Sendable {
       }
     }
     return nil
+  }
+
+  /// A thread that asks for the first time, of a process that is known.
+  private func adopt(_ tid: Int32) -> KnownThread? {
+    guard let directory = TaskDirectory.open(tid), let status = directory.text("status").map(TaskStatus.init),
+      let id = status.number("Tgid"), let record = state.withLock({ $0.records[id] }),
+      // Without the connector nobody told that the number was given to another process.
+      let stat = (id == tid ? directory : TaskDirectory.open(id))?.text("stat").flatMap(TaskStat.init),
+      stat.field(22) == record.facts.startTicks
+    else { return nil }
+    let known = KnownThread(directory: directory, record: record)
+    state.withLock { $0.remember(known, tid) }
+    return known
   }
 
   private func context(

@@ -205,10 +205,12 @@ struct ProcessTableState: ~Copyable {
     if let before, before.facts.startTicks != record.facts.startTicks { end(id) }
     let old = records[id]
     if let old {
-      if isCurrent(old), old.facts.isSameImage(record.facts), old.facts.userID == record.facts.userID,
-        old.facts.groupID == record.facts.groupID, old.hasClassifier(of: record),
-        old.facts.doubts == record.facts.doubts
+      // Read by another thread at the same time, or again after a loss, and nothing is different.
+      if old.execsSince.load(ordering: .acquiring) == 0, old.facts == record.facts, old.hasClassifier(of: record),
+        old.commandLineHash == record.commandLineHash
       {
+        old.lossGeneration.store(lossGeneration, ordering: .releasing)
+        if record.asksForTracer.load(ordering: .acquiring) { old.asksForTracer.store(true, ordering: .releasing) }
         return old
       }
       record.takeCounters(old)
@@ -228,10 +230,6 @@ struct ProcessTableState: ~Copyable {
       outbox.append(.created(record, parentID: process?.parentID))
     }
     return record
-  }
-
-  func isCurrent(_ record: ProcessRecord) -> Bool {
-    record.execsSince.load(ordering: .acquiring) == 0 && record.lossGeneration.load(ordering: .acquiring) == lossGeneration
   }
 
   mutating func remember(_ thread: KnownThread, _ id: Int32) {

@@ -131,9 +131,11 @@ extension ProcessTable {
     }
   }
 
-  /// Takes in every process that is there and not known.
+  /// Takes in every process that is there and not known. When they are announced, one whose fork was seen is left out: its exec
+  /// may be on its way, and would be told twice. Was that exec lost, it is told when it asks.
   func scan(announces: Bool) {
-    for id in TaskDirectory.processIDs() where state.withLock({ $0.records[id] == nil }) {
+    for id in TaskDirectory.processIDs()
+    where state.withLock({ $0.records[id] == nil && !(announces && $0.followed[id] != nil) }) {
       // The kernel's own threads execute nothing and ask for nothing (PF_KTHREAD in field 9 of /proc/PID/stat).
       guard let flags: UInt32 = TaskDirectory.open(id)?.text("stat").flatMap(TaskStat.init)?.field(9), flags & 0x20_0000 == 0
       else { continue }

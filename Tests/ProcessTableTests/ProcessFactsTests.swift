@@ -1,0 +1,43 @@
+import Executive
+import Glibc
+import Synchronization
+import Testing
+
+@testable import ProcessTable
+
+@Suite("What a classifier may ask (identity.md)")
+struct ProcessFactsTests {
+  private final class Seen: Sendable { let facts = Mutex<ProcessFacts?>(nil) }
+
+  private func read(_ id: Int32) -> ProcessFacts? {
+    let seen = Seen()
+    let table = tableWithoutConnector { facts in
+      seen.facts.withLock { $0 = facts }
+      return Classification()
+    }
+    _ = table.context(id)
+    return seen.facts.withLock { $0 }
+  }
+
+  @Test func nameParentAndDigestAreTheProcesses() throws {
+    let child = try Child("/bin/sleep", ["60"])
+    let facts = try #require(read(child.id))
+    #expect(facts.name == "sleep")
+    #expect(facts.parentExecutable == TaskDirectory.open(getpid())?.link("exe"))
+    #expect(facts.digest == TaskDirectory.open(child.id)?.digest("exe"))
+    #expect(facts.digest?.count == 64)
+    #expect(facts.script == nil)
+  }
+
+  @Test(.enabled(if: getuid() == 0, "only root can make root's files"))
+  func aScriptCountsOnlyWhenNobodyButRootCanWriteIt() throws {
+    let folder = try Folder()
+    for (mode, counts) in [(0o755, true), (0o775, false), (0o757, false)] as [(mode_t, Bool)] {
+      let path = try folder.write("script", "read x\n:\n", mode: mode)
+      let shell = try Child("/bin/sh", ["-c", "exec /bin/sh \(path) < /dev/zero"])
+      #expect(waitUntil { TaskDirectory.open(shell.id)?.text("cmdline")?.hasPrefix("/bin/sh\0\(path)") == true })
+      let facts = try #require(read(shell.id))
+      #expect(facts.script == (counts ? path : nil))
+    }
+  }
+}
