@@ -254,6 +254,12 @@ struct PolicyReader {
     }
     guard let pattern = processPattern(when), let id else { return nil }
     let rule = ProcessRule(id: id, when: pattern, flags: flags, rules: rules, source: source(node))
+    if rule.givesPrivileges, pattern.restsOnExecutable, pattern.executable == nil {
+      error(
+        when,
+        "an exemption must rest on something that a caller cannot choose: add 'uid', 'gid', 'cgroup', 'label' or a root-owned 'exe'")
+      return nil
+    }
     if rule.givesPrivileges, pattern.restsOnExecutable, let executable = pattern.executable {
       checkOwner(executable, place(executableNode(when) ?? when))
     }
@@ -263,19 +269,38 @@ struct PolicyReader {
   private func executableNode(_ when: Node) -> Node? { when.mapping?["exe"] }
 
   private mutating func processPattern(_ node: Node) -> ProcessPattern? {
-    let later = ["sha256", "cgroup", "label", "parent", "script", "name"]
-    guard let entry = mapping(node, "'when'", known: ["exe", "uid", "gid"], later: later) else { return nil }
+    let known = ["exe", "uid", "gid", "cgroup", "label", "parent", "script", "name", "sha256"]
+    guard let entry = mapping(node, "'when'", known: known) else { return nil }
     var pattern = ProcessPattern()
+    pattern.cgroup = entry["cgroup"].flatMap { word($0) }
+    pattern.label = entry["label"].flatMap { word($0) }
+    pattern.name = entry["name"].flatMap { word($0) }
+    if let parent = entry["parent"] { pattern.parent = executablePattern(parent) }
+    if let script = entry["script"] { pattern.script = executablePattern(script) }
+    if let digest = entry["sha256"], let digits = text(digest) {
+      if digits.utf8.count == 64, digits.allSatisfy({ $0.isHexDigit && $0.isASCII }) {
+        pattern.digest = digits.lowercased()
+      } else {
+        error(digest, "a SHA-256 is 64 hexadecimal digits")
+      }
+    }
     if let executable = entry["exe"] { pattern.executable = executablePattern(executable) }
     if let user = entry["uid"] { pattern.userID = identity(user) }
     if let group = entry["gid"] { pattern.groupID = identity(group) }
-    guard pattern.executable != nil || pattern.userID != nil || pattern.groupID != nil else {
+    guard !pattern.isEmpty else {
       if node.mapping?.isEmpty == true {
         error(node, "an empty 'when' would match every process: name a root-owned 'exe', a 'uid' or a 'gid'")
       }
       return nil
     }
     return pattern
+  }
+
+  /// One piece of text that is not empty.
+  private mutating func word(_ node: Node) -> String? {
+    guard let word = text(node) else { return nil }
+    if word.isEmpty { error(node, "an empty text matches nothing") }
+    return word.isEmpty ? nil : word
   }
 
   private mutating func exclusion(_ node: Node) -> ExcludedExecutable? {

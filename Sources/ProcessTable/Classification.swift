@@ -12,7 +12,7 @@ package struct DocumentOpenRule: Hashable, Sendable {
 
 /// What the policy makes of a process when its context is made: found out once, in the order of wdfilter.md 6, before the
 /// process is announced.
-package struct Classification: Hashable, Sendable {
+package struct Classification: Sendable {
   /// 1. MpSetProcessDocOpenRule.
   package var documentOpenRule: DocumentOpenRule?
   /// The bits of wdfilter.md 3.2: 2. of MpSetProcessExempt (Excluded, MsMpEng), 3. of MpSetProcessHardening (MpServiceSid),
@@ -20,7 +20,14 @@ package struct Classification: Hashable, Sendable {
   package var flags: UInt32
   package var rules: UInt32
 
-  package init(documentOpenRule: DocumentOpenRule? = nil, flags: UInt32 = 0, rules: UInt32 = 0) {
+  /// What the classifier wants to find again at each judgement (`ProcessRecord.note`).
+  package var note: (any AnyObject & Sendable)?
+
+  package init(
+    documentOpenRule: DocumentOpenRule? = nil, flags: UInt32 = 0, rules: UInt32 = 0,
+    note: (any AnyObject & Sendable)? = nil
+  ) {
+    self.note = note
     self.documentOpenRule = documentOpenRule
     self.flags = flags
     self.rules = rules

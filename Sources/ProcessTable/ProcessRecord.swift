@@ -20,6 +20,7 @@ package final class ProcessRecord: Sendable {
   /// Flags in the lower half, rules in the upper one: set together, so never of two classifications.
   private let standing: Atomic<UInt64>
   private let documentRule: Mutex<DocumentOpenRule?>
+  private let classifierNote: Mutex<(any AnyObject & Sendable)?>
   /// Which classifier was asked; the table's number at that time.
   let classifierGeneration: Atomic<UInt64>
   /// Up to which loss of events the record was read again.
@@ -45,6 +46,7 @@ package final class ProcessRecord: Sendable {
     self.commandLineHash = commandLineHash
     standing = Atomic(Self.pack(classification))
     documentRule = Mutex(classification.documentOpenRule)
+    classifierNote = Mutex(classification.note)
     self.classifierGeneration = Atomic(classifierGeneration)
     self.lossGeneration = Atomic(lossGeneration)
     asksForTracer = Atomic(isTraced)
@@ -55,6 +57,8 @@ package final class ProcessRecord: Sendable {
   package var flags: UInt32 { UInt32(truncatingIfNeeded: standing.load(ordering: .acquiring)) }
   package var rules: UInt32 { UInt32(truncatingIfNeeded: standing.load(ordering: .acquiring) >> 32) }
   package var isTrusted: Bool { flags & Classification.trustedFlag != 0 }
+  /// `Classification.note`.
+  package var note: (any AnyObject & Sendable)? { classifierNote.withLock { $0 } }
   package var documentOpenRule: DocumentOpenRule? { documentRule.withLock { $0 } }
   /// Registry notifications about this process that were sent.
   package var notificationsSent: UInt64 { notifications.load(ordering: .relaxed) }
@@ -77,6 +81,7 @@ package final class ProcessRecord: Sendable {
   /// Rules and flags without the trusted bit, which follows from them; true when that bit changed.
   func set(_ classification: Classification) -> Bool {
     documentRule.withLock { $0 = classification.documentOpenRule }
+    classifierNote.withLock { $0 = classification.note }
     let before = standing.exchange(Self.pack(classification), ordering: .acquiringAndReleasing)
     return UInt32(truncatingIfNeeded: before) & Classification.trustedFlag != 0 ? !classification.isTrusted : classification.isTrusted
   }

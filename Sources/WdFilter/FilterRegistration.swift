@@ -21,6 +21,7 @@ package final class FilterRegistration: Sendable {
 
   package let filter: RegistryFilter
   package let queries: QueryHardening
+  private let processes: ProcessTable
   private let callbacks: CallbackStack
   private let queriesCookie: CallbackCookie
   /// Nil on a read-only registry, where nothing can be changed.
@@ -36,6 +37,7 @@ package final class FilterRegistration: Sendable {
     filter = RegistryFilter(rules: rules, processes: processes, notify: notify, refusals: refusals, sync: sync)
     queries = QueryHardening(rules: rules, processes: processes, notify: notify, refusals: refusals)
     self.callbacks = callbacks
+    self.processes = processes
     queriesCookie = try Self.register(
       queries, at: QueryHardening.altitude, rules.queryInterests, rules.queriedValues, in: callbacks)
     guard judgesChanges else {
@@ -70,6 +72,8 @@ package final class FilterRegistration: Sendable {
     if let filterCookie { try? callbacks.setInterests(filter.interests | rules.interests, of: filterCookie) }
     filter.replaceRules(rules)
     if let filterCookie { try? callbacks.setInterests(rules.interests, of: filterCookie) }
+    // Until a process is judged anew, entries that ask for more than executable and ids do not match it.
+    processes.reclassify()
   }
 
   /// Takes both callbacks out and waits for their calls in flight; the main one first.

@@ -1,4 +1,4 @@
-internal import ProcessTable
+package import ProcessTable
 
 /// A path of an executable, or a pattern of one: `*` and `?` stay within a component, `**` does not (so the driver's
 /// prefix wildcard is `/folder/**`).
@@ -54,32 +54,6 @@ package struct ExecutablePattern: Hashable, Sendable {
   }
 }
 
-/// Which processes an entry is about: everything named must hold.
-package struct ProcessPattern: Hashable, Sendable {
-  package var executable: ExecutablePattern?
-  package var userID: UInt32?
-  package var groupID: UInt32?
-
-  package init(executable: ExecutablePattern? = nil, userID: UInt32? = nil, groupID: UInt32? = nil) {
-    self.executable = executable
-    self.userID = userID
-    self.groupID = groupID
-  }
-
-  func matches(_ process: ProcessContext) -> Bool {
-    if let userID, userID != process.userID { return false }
-    if let groupID, groupID != process.groupID { return false }
-    if let executable {
-      guard let path = process.executable, executable.matches(path) else { return false }
-    }
-    return true
-  }
-
-  /// The executable is the only thing named, so it must be one that nobody but root can have put there, and root must
-  /// run it.
-  package var restsOnExecutable: Bool { userID == nil && groupID == nil }
-}
-
 /// One entry of the policy's `processes`.
 package struct ProcessRule: Hashable, Sendable {
   package let id: String
@@ -119,13 +93,22 @@ package struct ProcessStanding: Hashable, Sendable {
   package private(set) var flags: ProcessFlags = []
   package private(set) var rules: ProcessRules = []
 
+  private init() {}
+
   /// The first matching entry of each kind counts. A nil process is unknown: never exempt.
   init(of process: ProcessContext?, under ruleSet: RuleSet) {
-    guard let process else { return }
+    guard let process else {
+      self.init()
+      return
+    }
+    self.init(of: process, under: ruleSet, MatchingEntries.of(process, under: ruleSet))
+  }
+
+  fileprivate init(of process: ProcessContext, under ruleSet: RuleSet, _ matching: MatchingEntries) {
     var hasFlags = false
     var hasRules = false
     // By place: an entry that does not match is not copied.
-    for place in ruleSet.processes.indices where ruleSet.processes[place].when.matches(process) {
+    for place in matching.places {
       let entry = ruleSet.processes[place]
       let counts = !entry.givesPrivileges || Obstacle(process, of: entry.when) == nil
       if let flags = entry.flags, !hasFlags {
@@ -137,16 +120,11 @@ package struct ProcessStanding: Hashable, Sendable {
         self.rules.formUnion(counts ? rules : rules.subtracting(.allowAllRegistryOperations))
       }
     }
-    if Self.exclusion(of: process, ruleSet) != nil,
+    if matching.exclusion != nil,
       Obstacle(process, restsOnExecutable: true, namesExecutable: true) == nil
     {
       flags.insert(.excluded)
     }
-  }
-
-  private static func exclusion(of process: ProcessContext, _ ruleSet: RuleSet) -> ExcludedExecutable? {
-    guard !ruleSet.exclusions.isEmpty, let path = process.executable else { return nil }
-    return ruleSet.exclusions.first { $0.pattern.matches(path) }
   }
 
   /// What keeps a matching entry from counting.
@@ -200,12 +178,14 @@ package struct ProcessStanding: Hashable, Sendable {
     func remark(_ entry: String, _ obstacle: Obstacle?) -> String {
       obstacle.map { "\(entry) matches, but \($0)" } ?? "\(entry) matches"
     }
-    var remarks = ruleSet.processes.filter { $0.when.matches(process) }.map { entry in
-      remark(
+    let matching = MatchingEntries.of(process, under: ruleSet)
+    var remarks = matching.places.map { place in
+      let entry = ruleSet.processes[place]
+      return remark(
         "process entry '\(entry.id)' (\(entry.source))",
         entry.givesPrivileges ? Obstacle(process, of: entry.when) : nil)
     }
-    if let exclusion = exclusion(of: process, ruleSet) {
+    if let exclusion = matching.exclusion.map({ ruleSet.exclusions[$0] }) {
       remarks.append(
         remark(
           "exclusion '\(exclusion.pattern.text)' (\(exclusion.source))",
@@ -217,5 +197,35 @@ package struct ProcessStanding: Hashable, Sendable {
     let standing = ProcessStanding(of: process, under: ruleSet)
     let given = standing.flags.names + standing.rules.names
     return remarks.joined(separator: "; ") + (given.isEmpty ? "" : " [\(given.joined(separator: ", "))]")
+  }
+}
+
+/// The entries of one rule set that one process matches, found out once for each image that it runs: what is asked of a process but its
+/// executable and ids is read from /proc, and texts are compared.
+final class MatchingEntries: Sendable {
+  private let rules: RuleSet
+  let places: [Int]
+  let exclusion: Int?
+
+  /// Without `facts`, entries that ask for more than executable, uid and gid do not match.
+  init(_ process: ProcessContext, _ facts: ProcessFacts?, under rules: RuleSet) {
+    self.rules = rules
+    places = rules.processes.indices.filter { rules.processes[$0].when.matches(process, facts) }
+    exclusion = process.executable.flatMap { path in rules.exclusions.firstIndex { $0.pattern.matches(path) } }
+  }
+
+  /// Those that the table remembers for the process, if they are of these rules.
+  static func of(_ process: ProcessContext, under rules: RuleSet) -> MatchingEntries {
+    if let known = process.record?.note as? MatchingEntries, known.rules === rules { return known }
+    return MatchingEntries(process, nil, under: rules)
+  }
+}
+
+extension RuleSet {
+  /// What these rules make of a process, for the process table; the order of wdfilter.md 6 is that of the policy's lists.
+  package func classify(_ facts: ProcessFacts) -> Classification {
+    let matching = MatchingEntries(facts.context, facts, under: self)
+    let standing = ProcessStanding(of: facts.context, under: self, matching)
+    return Classification(flags: standing.flags.rawValue, rules: standing.rules.rawValue, note: matching)
   }
 }

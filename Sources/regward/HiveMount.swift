@@ -7,6 +7,7 @@ internal import Notifications
 internal import PolicyFile
 internal import ProcessTable
 internal import RegistryFileSystem
+internal import Synchronization
 internal import WdFilter
 
 /// The life of a hive, or several, at a mount point: opened, guarded, served, and brought to the disk at the end.
@@ -43,7 +44,9 @@ struct HiveMount {
     defer { queue.shutdown(milliseconds: Self.patience) }
 
     let refusals = RefusalLog()
-    let processes = ProcessTable()
+    // Processes are classified by the rules in force, and the filter that has them asks for processes.
+    let registered = RegistrationBox()
+    let processes = Self.makeProcessTable { registered.withLock { $0 }?.filter.rulesInForce ?? policy.rules }
     let sync = SyncChannel(encoder: encoder)
     let registration: FilterRegistration
     do throws(FilterRegistration.Failure) {
@@ -53,7 +56,11 @@ struct HiveMount {
     } catch {
       throw MountFailure("\(error)", status: MountFailure.systemStatus)
     }
-    defer { registration.unregister() }
+    registered.withLock { $0 = registration }
+    defer {
+      registered.withLock { $0 = nil }
+      registration.unregister()
+    }
     let rules = RulesInForce(policy: policy, path: options.policy, registration: registration, sync: sync)
     // A root that cannot be read would make a mount that nobody can enter.
     guard (try? registry.query(registry.root)) != nil else {
@@ -87,7 +94,7 @@ struct HiveMount {
         fileSystemName: options.fileSystemName ?? title
       ) {
         isMounted = true
-        if isDaemon { DaemonLauncher.report() } else { for line in survey.places { Console.tell(line) } }
+        if isDaemon { DaemonLauncher.report() } else { for line in survey.places + ["callers are known by: \(processes.guards)"] { Console.tell(line) } }
       }
     } catch {
       let status = error == .resources || error == .session ? MountFailure.systemStatus : MountFailure.mountStatus
@@ -174,6 +181,17 @@ struct HiveMount {
     }
   }
 
+  /// With the process connector where the kernel lets us.
+  private static func makeProcessTable(_ rules: @escaping @Sendable () -> RuleSet) -> ProcessTable {
+    let classify: ProcessTable.Classifier = { rules().classify($0) }
+    do throws(ConnectorProblem) {
+      return ProcessTable(
+        monitor: try ProcessMonitor(), problem: nil, callbacks: CallbackDirectory(), classify: classify)
+    } catch {
+      return ProcessTable(monitor: nil, problem: error, callbacks: CallbackDirectory(), classify: classify)
+    }
+  }
+
   /// What `mount` shows as the device, and messages begin with.
   private var title: String { hives.count == 1 ? hives[0].path : "\(hives[0].path) and \(hives.count - 1) more" }
 
@@ -242,5 +260,14 @@ struct HiveMount {
     }
     return RegistryLocation.inferred(
       rootKeys: HiveSurvey.rootKeys(opened), fileName: FilePath.lastComponent(hives[0].path))
+  }
+}
+
+/// The filter's registration, once it is there.
+private final class RegistrationBox: Sendable {
+  private let registration = Mutex<FilterRegistration?>(nil)
+
+  func withLock<Result>(_ body: (inout FilterRegistration?) -> Result) -> Result {
+    registration.withLock { registration in body(&registration) }
   }
 }

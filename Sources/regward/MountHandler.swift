@@ -120,7 +120,8 @@ final class MountHandler: ControlHandler {
        "mountPoint": .text(facts.mountPoint),
       "location": .text(facts.location.description), "readOnly": .flag(facts.isReadOnly),
       "socket": .optional(socket.withLock { $0?.path }), "policy": .text(self.rules.policyName),
-      "mode": .text(ruleSet.mode.rawValue), "rulesVersion": .count(ruleSet.version),
+      "mode": .text(ruleSet.mode.rawValue),
+      "guards": .text(processes.guards.description), "rulesVersion": .count(ruleSet.version),
       "updates": .object([
         "succeeded": .count(rules.updates), "failed": .count(rules.failures), "lastError": .optional(rules.lastError),
       ]),

@@ -39,6 +39,7 @@ struct StatusCommand: ParsableCommand {
           + "\(number("rules", "hardened")) hardened, "
           + "\(number("rules", "monitored")) monitored, \(number("rules", "processes")) processes"
       ),
+      ("callers known by", status["guards"]?.string ?? "?"),
       ("updates", "\(number("updates", "succeeded")) done, \(number("updates", "failed")) failed"),
     ]
     for line in (status["updates"]?["lastError"]?.string ?? "").split(separator: "\n") {

@@ -114,7 +114,11 @@ struct NotificationTests {
     table.settle()
     for id in ids {
       let story = told.of(id)
-      #expect(story.map(\.operationType) == [.created, .terminated], "\(id)")
+      // Listeners of other tests that come and go make gaps in the connector's numbers: the table looks around then, and may tell a
+      // process again that it had told.
+      var types = story.map(\.operationType)
+      while types.starts(with: [.created, .created]) { types.removeFirst() }
+      #expect(types == [.created, .terminated], "\(id)")
       #expect(story.first?.parentID == getpid())
     }
     let readable = told.of(ids).filter { $0.record != nil }.count

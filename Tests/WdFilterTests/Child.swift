@@ -11,7 +11,12 @@ final class Child {
     let words = ([path] + arguments).map { strdup($0) } + [nil]
     let variables = environment.map { strdup($0) } + [nil]
     defer { (words + variables).forEach { free($0) } }
-    let failure = posix_spawn(&id, path, nil, nil, words, variables)
+    var failure = posix_spawn(&id, path, nil, nil, words, variables)
+    // Another test's child may hold a descriptor of a file that was just written, until its own exec closes it.
+    for _ in 0..<200 where failure == ETXTBSY {
+      usleep(5000)
+      failure = posix_spawn(&id, path, nil, nil, words, variables)
+    }
     try #require(failure == 0, "posix_spawn of \(path) failed with \(failure)")
     self.id = id
     // The spawn comes back before the new image has its arguments and environment: the ready signal is that they can be

@@ -98,7 +98,7 @@ struct PolicySchemaTests {
     "version: 1\nprocesses: [{id: a, when: {uid: -1}, flags: []}]",
     "version: 1\nprocesses: [{id: a, when: {uid: 4294967295}, flags: []}]",
     "version: 1\nprocesses: [{id: a, when: {exe: sh}, flags: []}]",
-    "version: 1\nprocesses: [{id: a, when: {cgroup: x}, flags: []}]",
+    "version: 1\nprocesses: [{id: a, when: {cgroup: ''}, flags: []}]",
     "version: 1\nprocesses: [{id: a, when: {uid: 0}, flags: [Best]}]",
     "version: 1\nmonitored: [{id: a, key: HKLM}]", "version: 1\nmonitored: [{id: a, rules: 1}]",
     "version: 1\nmonitored: [{key: HKLM, rules: 1}]", "version: 1\nmonitored: [{id: '', key: HKLM, rules: 1}]",
