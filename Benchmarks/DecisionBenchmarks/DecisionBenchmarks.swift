@@ -15,7 +15,7 @@ let benchmarks: @Sendable () -> Void = {
     Benchmark(name, configuration: configuration) { benchmark, tree in
       let rules = tree.rules
       let operation = operation(tree)
-      let caller = RuleTree.caller
+      let caller = tree.caller
       // A benchmark of the wrong thing is worse than none.
       precondition(rules.decide(operation) { caller }.reason == expected, "\(name) is not \(expected)")
       benchmark.startMeasurement()
@@ -39,7 +39,7 @@ let benchmarks: @Sendable () -> Void = {
     Benchmark("\(count) rules: another rule each time", configuration: configuration) { benchmark, tree in
       let rules = tree.rules
       let operations = tree.scattered
-      let caller = RuleTree.caller
+      let caller = tree.caller
       var next = 0
       benchmark.startMeasurement()
       for _ in benchmark.scaledIterations {

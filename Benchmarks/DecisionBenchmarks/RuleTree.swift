@@ -1,11 +1,14 @@
 import ConfigurationManager
 import Executive
+import Glibc
 import ProcessTable
 import WdFilter
 
 /// A policy of a given size, and operations that its rules treat in one way each.
 struct RuleTree {
   let rules: RuleSet
+  /// This process, as the process table knows it: classified, and not named by the policy.
+  let caller: ProcessContext
 
   private static let software = #"\REGISTRY\MACHINE\SOFTWARE"#
   private static let source = RuleSource(file: "bench.yaml", line: 7)
@@ -20,7 +23,7 @@ struct RuleTree {
         values: index % 10 == 5 ? [ValueRule(name: "Start", rules: RuleBits(rawValue: 0xC2D00))] : [],
         source: Self.source)
     }
-    self.init(monitored)
+    try self.init(monitored)
   }
 
   /// `count` rules, each with a `**` in the middle: `HKLM\SOFTWARE\Vendor0\**\Product0\Rule0`.
@@ -31,11 +34,11 @@ struct RuleTree {
         key: try KeyPattern(Self.software + #"\Vendor\#(index % 4)\**\Product\#(index % 8)\Rule\#(index)"#),
         rules: .setValueKeyOperation, source: Self.source)
     }
-    self.init(monitored)
+    try self.init(monitored)
   }
 
-  private init(_ monitored: [MonitoredRule]) {
-    rules = RuleSet(
+  private init(_ monitored: [MonitoredRule]) throws {
+    let rules = RuleSet(
       monitored: monitored,
       processes: [
         ProcessRule(
@@ -45,6 +48,12 @@ struct RuleTree {
           id: "packager", when: ProcessPattern(executable: ExecutablePattern("/usr/bin/dpkg"), userID: 0),
           flags: .friendly, rules: nil, source: Self.source),
       ])
+    self.rules = rules
+    let table = ProcessTable(
+      monitor: nil, problem: nil, callbacks: CallbackDirectory(), classify: { rules.classify($0) })
+    struct NoProcess: Error {}
+    guard let process = table.context(forThread: getpid(), uid: 1000, gid: 1000) else { throw NoProcess() }
+    caller = process
   }
 
   private static func key(_ index: Int) -> String {
@@ -74,12 +83,4 @@ struct RuleTree {
       key: KeyReference(id: 1, completeName: UnicodeName(name)), valueName: UnicodeName("ImagePath"),
       value: RegistryValue(type: .dword, data: [4, 0, 0, 0]))
   }
-
-  /// A caller that is already known, and that the policy does not name.
-  static let caller = ProcessContext(
-    processID: 4711, threadID: 4711, startTicks: 1, startTime: FileTime(rawValue: 1),
-    executable: "/usr/local/bin/an-agent-of-somebody",
-    executableFile: ExecutableFile(device: 1, inode: 2, ownerID: 0, mode: 0o100755, links: 1),
-    commandLine: "an-agent-of-somebody --with some --arguments", parentID: 1, sessionID: 1, userID: 1000,
-    groupID: 1000, doubts: [])
 }
