@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""check_ways_round.py BIN-DIRECTORY [--only ROW,…]
+"""check_ways_round.py BIN-DIRECTORY [--only ROW,…] [--system HIVE]
 
 Tries every way round the filter that SEMANTICS.md names, through a real mount and with real programs: each attempt must fail, leave the
-hive as it was, and stand in the log with the rule that refused it. BIN-DIRECTORY holds regward and make-hive-samples. Needs root.
+hive as it was, and stand in the log with the rule that refused it. BIN-DIRECTORY holds regward and make-hive-samples; HIVE is
+copied and stands for the sample's SYSTEM hive. Needs root.
 
 Prints PASS or FAIL and a name for each check and closes with `N passed, N failed`; exits with 1 when anything failed.
 Standard library only. Leaves no mount, no process and no file behind.
@@ -12,6 +13,7 @@ import ctypes, errno, json, mmap, os, shutil, signal, socket, stat, subprocess, 
 BIN = os.path.abspath(sys.argv[1])
 REGWARD = os.path.join(BIN, 'regward')
 ONLY = set(sys.argv[sys.argv.index('--only') + 1].split(',')) if '--only' in sys.argv else None
+SYSTEM = sys.argv[sys.argv.index('--system') + 1] if '--system' in sys.argv else None
 passed = failed = 0
 
 POLICY = r'''version: 1
@@ -62,6 +64,7 @@ class Mount:
         self.folder = tempfile.mkdtemp(prefix='regward-ways-')
         os.chmod(self.folder, 0o755)
         subprocess.run([os.path.join(BIN, 'make-hive-samples'), self.folder], check=True, capture_output=True)
+        if SYSTEM: shutil.copyfile(SYSTEM, self.path('system.hiv'))
         for name in os.listdir(self.folder):
             if name.endswith('.hiv'): os.chmod(os.path.join(self.folder, name), 0o600)
         shutil.copy('/bin/bash', self.path('trusted'))

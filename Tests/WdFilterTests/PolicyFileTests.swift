@@ -225,6 +225,22 @@ struct PolicyFileTests {
     #expect(failure(folder.path + "/link") != nil)
   }
 
+  @Test func aFolderFurtherUpInWhichOthersCanExchangeWhatLiesThereIsRefused() throws {
+    let outer = try PolicyFolder()
+    let inner = outer.path + "/inner"
+    #expect(mkdir(inner, 0o700) == 0)
+    #expect(rename(outer.file, inner + "/policy") == 0)
+    #expect(failure(inner + "/policy") == nil)
+    chmod(outer.path, 0o777)
+    #expect(failure(inner + "/policy")?.contains("\(outer.path), on the way to it, ") == true)
+    // With the sticky bit, what is ours stays.
+    chmod(outer.path, 0o1777)
+    #expect(failure(inner + "/policy") == nil)
+    chmod(outer.path, 0o700)
+    unlink(inner + "/policy")
+    rmdir(inner)
+  }
+
   @Test(.enabled(if: getuid() == 0, "only root can give a file away"))
   func aForeignOwnerIsRefused() throws {
     let folder = try PolicyFolder()
