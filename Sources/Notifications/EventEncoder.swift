@@ -118,6 +118,7 @@ package struct EventEncoder: Sendable {
     json.member("rule_source", event.ruleSource)
     if event.rulesVersion != 0 { json.member("rules_version", event.rulesVersion) }
     json.member("decided_by", event.decidedBy)
+    json.member("exemption", event.exemption.map { "none: " + $0 })
     if !event.matchHashes.isEmpty { json.member("match_hashes", event.matchHashes) }
     if let data = event.oldValue { json.object("previous") { EventData(data).write(to: &$0) } }
     json.member("session_id", event.process.sessionID)

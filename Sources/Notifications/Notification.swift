@@ -52,6 +52,8 @@ package struct Notification: Sendable {
   package var ruleSource: String?
   /// The version of the rules that decided, 1 at mount and one up with each update; 0: not told.
   package var rulesVersion: UInt64 = 0
+  /// Of a refusal: why the process was not exempt, in words.
+  package var exemption: String?
   /// Who decided where it was not the rules: the sync client, or its silence.
   package var decidedBy: String?
   /// 16-byte hashes of the matched rules, in hexadecimal.

@@ -127,7 +127,7 @@ package final class QueryHardening: RegistryCallback {
     let notification = RegistryFilter.notification(
       of: operation, operation.preClass, status: status, decision, caller, oldValue: nil)
     if decision.verdict == .deny {
-      refusals.record(notification, reason: decision.reason, explanation: decision.explanation)
+      refusals.record(notification, reason: decision.reason)
     }
     notify(notification)
     return status

@@ -5,8 +5,6 @@ internal import Synchronization
 /// One refused operation, for `regward why`.
 package struct Refusal: Sendable {
   package let notification: Notification
-  /// Why the process was not exempt.
-  package let explanation: String
   /// How the filter came to it, in words.
   package let reason: Decision.Reason
 }
@@ -25,7 +23,7 @@ extension Refusal: CustomStringConvertible {
     let executable = process.executable ?? "unknown executable"
     lines.append("process:   \(process.processID), \(executable), uid \(process.userID)")
     lines.append("time:      \(Self.text(notification.time))")
-    lines.append("exemption: none: \(explanation)")
+    lines.append("exemption: none: \(notification.exemption ?? "")")
     return lines.joined(separator: "\n")
   }
 
@@ -98,8 +96,8 @@ package final class RefusalLog: Sendable {
   package init(capacity: Int = 1024) { self.capacity = max(1, capacity) }
 
   /// Keeps a refusal under the key's name, under key and value, and for a rename under the new name.
-  package func record(_ notification: Notification, reason: Decision.Reason, explanation: String) {
-    let refusal = Refusal(notification: notification, explanation: explanation, reason: reason)
+  package func record(_ notification: Notification, reason: Decision.Reason) {
+    let refusal = Refusal(notification: notification, reason: reason)
     var names = [notification.keyName.upcased]
     if let value = notification.valueName { names.append(notification.keyName.appending(value).upcased) }
     if let newName = notification.newKeyName { names.append(newName.upcased) }

@@ -78,7 +78,7 @@ package final class RegistryFilter: RegistryCallback {
       var notification = Self.notification(
         of: operation, operation.preClass, status: .accessDenied, decision, caller, oldValue: nil)
       notification.decidedBy = decidedBy
-      refusals.record(notification, reason: decision.reason, explanation: decision.explanation)
+      refusals.record(notification, reason: decision.reason)
       notify(notification)
       return .accessDenied
     }
@@ -158,6 +158,7 @@ package final class RegistryFilter: RegistryCallback {
       time: .now(), notifyClass: notifyClass, status: status, denied: decision.verdict == .deny || decision.isAudited,
       process: Self.describe(decision.process, caller), keyName: operation.completeName)
     notification.audited = decision.isAudited
+    if notification.denied { notification.exemption = decision.explanation }
     notification.rulesVersion = decision.rulesVersion
     switch operation {
     case .setValueKey(_, let valueName, let value):

@@ -19,6 +19,7 @@ import Testing
       event.newValue = RegistryValue(type: .dword, data: [4, 0, 0, 0])
       event.ruleIDs = ["hardened: WinDefend"]
       event.ruleSource = "policy.yaml:12"
+      event.exemption = "it is being traced (ptrace)"
       return event
     case "set-value-watched":
       var event = Samples.notification(.postSetValueKey, key: runKey, value: "Updater")

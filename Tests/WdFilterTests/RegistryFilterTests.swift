@@ -192,7 +192,7 @@ struct RegistryFilterTests {
       log.record(
         Notification(
           time: FileTime(seconds: seconds, nanoseconds: 0), notifyClass: .preDeleteKey, status: .accessDenied,
-          denied: true, process: process, keyName: "k"), reason: .hardened, explanation: "")
+          denied: true, process: process, keyName: "k"), reason: .hardened)
       return log.last(for: "K")?.description ?? ""
     }
     #expect(text(0).contains("1970-01-01T00:00:00Z"))
@@ -209,7 +209,7 @@ struct RegistryFilterTests {
         log.record(
           Notification(
             time: .now(), notifyClass: .preDeleteKey, status: .accessDenied, denied: true, process: process,
-            keyName: UnicodeName("k\(index)")), reason: .hardened, explanation: "")
+            keyName: UnicodeName("k\(index)")), reason: .hardened)
       }
     }
     #expect(log.count == 4)
