@@ -68,7 +68,7 @@ enum TrustedFile {
   private static let doNotSynchronize: Int32 = 0x4000
 
   /// The path without symbolic links, `.` and `..`; nil unless it leads to a regular file of root's that neither group nor
-  /// others may write.
+  /// others may write, through folders in which nobody else can put another file in its place.
   static func resolve(_ path: String) -> String? {
     var descriptor = open("/", pathOnly | O_DIRECTORY | O_CLOEXEC)
     defer { close(descriptor) }
@@ -108,6 +108,10 @@ enum TrustedFile {
         }
         continue
       }
+      if found.st_mode & S_IFMT == S_IFDIR, !belongsToRoot(found) {
+        close(next)
+        return nil
+      }
       if component != ".." { done.append(component) }
       close(descriptor)
       descriptor = next
@@ -116,6 +120,11 @@ enum TrustedFile {
       found.st_uid == 0, found.st_mode & 0o022 == 0
     else { return nil }
     return "/" + done.joined(separator: "/")
+  }
+
+  /// Who cannot write a folder cannot exchange what lies in it; with the sticky bit, only what is his.
+  private static func belongsToRoot(_ folder: stat) -> Bool {
+    folder.st_uid == 0 && (folder.st_mode & 0o022 == 0 || folder.st_mode & S_ISVTX != 0)
   }
 
   private static func readLink(_ descriptor: Int32) -> String? {

@@ -81,8 +81,9 @@ package final class ProcessFacts: Sendable {
     }
   }
 
-  /// The file that a known interpreter was given as its first word, without symbolic links; only when it is root's and neither
-  /// group nor others may write it.
+  /// The file that a known interpreter was given as its first word, without symbolic links; only when it is root's and nobody else can
+  /// write it or put another in its place. Of a process that sees other mounts than we do, or another root, there is none: there the
+  /// path leads wherever it wants.
   package var script: String? {
     remembered(\.script) { [context, directory] in
       guard let executable = context.executable, Self.isInterpreter(executable),
@@ -90,7 +91,9 @@ package final class ProcessFacts: Sendable {
         words.count > 1
       else { return nil }
       let word = String(decoding: words[1], as: UTF8.self)
-      guard !word.isEmpty, !word.hasPrefix("-") else { return nil }
+      guard !word.isEmpty, !word.hasPrefix("-"), let own = TaskDirectory.open(getpid()), let mounts = own.link("ns/mnt"),
+        directory.link("ns/mnt") == mounts, let root = own.link("root"), directory.link("root") == root
+      else { return nil }
       if word.hasPrefix("/") { return TrustedFile.resolve(word) }
       return directory.link("cwd").flatMap { TrustedFile.resolve($0 + "/" + word) }
     }

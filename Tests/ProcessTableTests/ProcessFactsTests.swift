@@ -40,4 +40,30 @@ struct ProcessFactsTests {
       #expect(facts.script == (counts ? path : nil))
     }
   }
+
+  /// In such a folder the interpreter may have read another file than the one that lies there when it is looked at.
+  @Test(.enabled(if: getuid() == 0, "only root can make root's files"))
+  func aScriptCountsOnlyWhereNobodyElseCanExchangeIt() throws {
+    let folder = try Folder()
+    let path = try folder.write("script", "read x\n:\n", mode: 0o755)
+    for (mode, counts) in [(0o755, true), (0o775, false), (0o757, false), (0o1777, true)] as [(mode_t, Bool)] {
+      chmod(folder.path, mode)
+      #expect((TrustedFile.resolve(path) == path) == counts, "mode \(String(mode, radix: 8))")
+    }
+    chmod(folder.path, 0o755)
+    chown(folder.path, 7, 7)
+    #expect(TrustedFile.resolve(path) == nil)
+    chown(folder.path, 0, 0)
+  }
+
+  @Test(.enabled(if: getuid() == 0, "only root can make a mount namespace or a root of its own"))
+  func whoSeesOtherMountsHasNoScript() throws {
+    let folder = try Folder()
+    let path = try folder.write("script", "read x\n:\n", mode: 0o755)
+    for (before, counts) in [([], true), (["/usr/bin/unshare", "--mount"], false)] {
+      let shell = try Child("/bin/sh", ["-c", "exec \(before.joined(separator: " ")) /bin/sh \(path) < /dev/zero"])
+      #expect(waitUntil { TaskDirectory.open(shell.id)?.text("cmdline")?.hasPrefix("/bin/sh\0\(path)") == true })
+      #expect((read(shell.id)?.script == path) == counts)
+    }
+  }
 }
