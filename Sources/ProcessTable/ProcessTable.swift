@@ -28,7 +28,7 @@ package struct ProcessTableStatistics: Hashable, Sendable {
   package var followed: Int
   /// Processes whose environment has loader variables, or had, in them or in what they were forked from.
   package var tainted: Int
-  /// Times that events were lost and everything was read again.
+  /// Times that events were lost, or came faster than they could be looked at, and everything was read again.
   package var losses: UInt64
 }
 
@@ -68,16 +68,19 @@ package final class ProcessTable: Sendable {
 
   /// `monitor`: nil with the `problem` for which it is not there. `classify` is asked once for each record and again by
   /// `reclassify`; it may be called on any thread, several at once. `threadLimit`: how many threads are remembered,
-  /// each with a descriptor; never more than half of what the process may have open.
+  /// each with a descriptor; never more than half of what the process may have open. `workLimit`: how many execs may wait
+  /// for the worker before the rest is taken for lost.
   package init(
     monitor: consuming ProcessMonitor?, problem: ConnectorProblem?, callbacks: CallbackDirectory<ProcessNotification>,
-    callbackName: String = "WdProcessNotificationCallback", threadLimit: Int = 4096, classify: @escaping Classifier
+    callbackName: String = "WdProcessNotificationCallback", threadLimit: Int = 4096, workLimit: Int = 1 << 16,
+    classify: @escaping Classifier
   ) {
     var limit = rlimit()
     let isKnown = getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0
     let half = isKnown ? Int(clamping: limit.rlim_cur / 2) : 512
     state = Mutex(
-      ProcessTableState(monitor: monitor, problem: problem, threadLimit: max(1, min(threadLimit, half))))
+      ProcessTableState(monitor: monitor, problem: problem, threadLimit: max(1, min(threadLimit, half)),
+        workLimit: workLimit))
     self.classify = classify
     userNamespace = TaskDirectory.open(getpid())?.link("ns/user")
     var sinceBoot = timespec()

@@ -56,10 +56,12 @@ struct ProcessTableState: ~Copyable {
     case scan(announces: Bool)
     /// Find out who is gone.
     case sweep
+    /// Events were lost: find out what they would have told.
+    case recover
   }
 
-  /// More than this that waits is taken for a loss.
-  static let workLimit = 1 << 16
+  /// More execs than this that wait to be looked at are a loss.
+  let workLimit: Int
 
   var monitor: ProcessMonitor?
   var problem: ConnectorProblem?
@@ -76,6 +78,8 @@ struct ProcessTableState: ~Copyable {
   var isFollowing = false
   var readings: [Reading] = []
   var work: [Work] = []
+  /// A loss waits in `work` to be made good; one is enough, however many there were.
+  var isRecoveryDue = false
   /// Somebody looks after `work`.
   var hasWorker = false
   var outbox: [ProcessNotification] = []
@@ -84,7 +88,8 @@ struct ProcessTableState: ~Copyable {
   /// So many records, and the dead are looked for.
   var sweepAt = 1024
 
-  init(monitor: consuming ProcessMonitor?, problem: ConnectorProblem?, threadLimit: Int) {
+  init(monitor: consuming ProcessMonitor?, problem: ConnectorProblem?, threadLimit: Int, workLimit: Int) {
+    self.workLimit = workLimit
     self.monitor = monitor
     self.problem = problem
     self.threadLimit = threadLimit
@@ -120,13 +125,20 @@ struct ProcessTableState: ~Copyable {
   mutating func lose() {
     lossGeneration += 1
     for reading in readings { reading.isOutdated = true }
-    add(.sweep)
-    if isFollowing { add(.scan(announces: true)) }
+    guard !isRecoveryDue, hasWorker || isFollowing else { return }
+    isRecoveryDue = true
+    work.append(.recover)
   }
 
   private mutating func add(_ item: Work) {
-    guard hasWorker || isFollowing else { return }
-    if work.count < Self.workLimit { work.append(item) }
+    if hasWorker || isFollowing { work.append(item) }
+  }
+
+  /// Whether one more exec can wait. When the worker does not keep up, what more happens counts as lost: once, until it has caught up.
+  private mutating func hasRoom() -> Bool {
+    if work.count < workLimit { return true }
+    if !isRecoveryDue { lose() }
+    return false
   }
 
   private mutating func apply(_ event: ProcessEvent) {
@@ -147,7 +159,10 @@ struct ProcessTableState: ~Copyable {
       for reading in readings where reading.processID == process { reading.isOutdated = true }
       _ = tainted.remove(process)
       _ = leaderless.remove(process)
-      if isFollowing {
+      if !hasRoom() {
+        // Not to be told of, so that its end is not either; `recover` takes in who is still there.
+        if followed[process]?.unannounced == 0 { _ = followed.remove(process) }
+      } else if isFollowing {
         let process = following(process)
         process.unannounced += 1
         add(.announce(process))
@@ -177,6 +192,12 @@ struct ProcessTableState: ~Copyable {
   private static func hasEnded(_ process: Int32) -> Bool {
     guard let directory = TaskDirectory.open(process), let threads = directory.threadCount() else { return true }
     return threads <= 1 && directory.executable() == nil
+  }
+
+  /// Forgets a number that is known and that no process has: its end was not told. Asked under the lock, since a process that gets
+  /// the number now is told of later.
+  mutating func endIfGone(_ process: Int32) {
+    if TaskDirectory.open(process) == nil { end(process) }
   }
 
   /// Forgets a process that is gone.

@@ -107,9 +107,7 @@ extension ProcessTable {
   private func perform(_ item: ProcessTableState.Work) {
     switch item {
     case .announce(let process): announce(process)
-    case .look(let id):
-      guard let directory = TaskDirectory.open(id), !directory.hasPlainEnvironment(unreadableIsPlain: true) else { return }
-      state.withLock { $0.tainted[id] = true }
+    case .look(let id): look(id)
     case .end(let process):
       state.withLock { state in
         for _ in 0..<process.unannounced {
@@ -120,7 +118,39 @@ extension ProcessTable {
       }
     case .scan(let announces): scan(announces: announces)
     case .sweep: sweep()
+    case .recover: recover()
     }
+  }
+
+  /// Has the image that a process runs now a loader's environment?
+  private func look(_ id: Int32) {
+    func isTainted() -> Bool { TaskDirectory.open(id)?.hasPlainEnvironment(unreadableIsPlain: true) == false }
+    guard isTainted() else { return }
+    // Few have one. Again, and so that what was read of an image is not held against the next one.
+    let following = processCallback.hasRegistrations
+    let reading = Reading(processID: id)
+    state.withLock { state in
+      state.drain(following: following)
+      state.readings.append(reading)
+    }
+    let isStillTainted = isTainted()
+    state.withLock { state in
+      state.drain(following: following)
+      state.readings.removeAll { $0 === reading }
+      if isStillTainted, !reading.isOutdated { state.tainted[id] = true }
+    }
+  }
+
+  /// After a loss of events: who is gone, who has come, and who has a loader's environment. (Of what was forked meanwhile by a process
+  /// that had one and has wiped it, nothing tells.)
+  private func recover() {
+    let following = state.withLock { state in
+      state.isRecoveryDue = false
+      return state.isFollowing
+    }
+    sweep()
+    if following { scan(announces: true) }
+    for id in TaskDirectory.processIDs() { look(id) }
   }
 
   private func announce(_ process: FollowedProcess) {
@@ -150,6 +180,10 @@ extension ProcessTable {
       state.withLock { state in
         if state.records[record.processID] === record { state.end(record.processID) }
       }
+    }
+    // Those that have no record: forked, and their end was lost.
+    for id in state.withLock({ $0.followed.ids + $0.tainted.ids + $0.leaderless.ids }) {
+      state.withLock { $0.endIfGone(id) }
     }
     state.withLock { $0.sweepAt = max(1024, $0.records.count * 2) }
   }

@@ -1,5 +1,6 @@
 import Executive
 import Glibc
+import Synchronization
 import Testing
 
 @testable import ProcessTable
@@ -130,5 +131,55 @@ struct ConnectorTests {
     #expect(after.commandLine?.contains("there") == true)
     #expect(after.startTicks == before.facts.startTicks)
     #expect(table.guards == .connectorAndExecutable)
+  }
+
+  /// What the worker has no time for is a loss, and made good when it has.
+  @Test func moreWorkThanMayWaitIsALoss() throws {
+    guard let table = tableWithConnector(workLimit: 3) else { return }
+    let told = Told()
+    let registration = try table.subscribe(told)
+    defer { table.processCallback.unregister(registration) }
+    let losses = table.statistics.losses
+    for _ in 0..<10 {
+      let id = try spawn("/bin/true")
+      waitpid(id, nil, 0)
+    }
+    let child = try Child("/bin/sleep", ["60"])
+    // Takes the events and leaves the work.
+    _ = table.context(getpid())
+    #expect(table.statistics.losses > losses)
+    table.state.withLock { state in
+      let announcements = state.work.count { if case .announce = $0 { true } else { false } }
+      #expect(announcements <= 3)
+    }
+    table.settle()
+    #expect(told.of(child.id).map(\.operationType) == [.created])
+    kill(child.id, SIGKILL)
+    #expect(waitUntil { table.settle(); return told.of(child.id).map(\.operationType) == [.created, .terminated] })
+  }
+
+  /// The environment of what was executed unseen is read, and nothing is kept of what ended unseen.
+  @Test func whatWasLostIsLookedForAndTheGoneAreForgotten() throws {
+    guard Python.isInstalled, let table = tableWithConnector(receiveBuffer: 1) else { return }
+    let told = Told()
+    let registration = try table.subscribe(told)
+    let python = try Python(environment: ["LD_LIBRARY_PATH=/nowhere", "PATH=/bin"])
+    python.ask("1")
+    let gone = try spawn("/bin/true")
+    waitpid(gone, nil, 0)
+    table.state.withLock { state in
+      state.followed[gone] = FollowedProcess(id: gone, parentID: nil)
+      state.tainted[gone] = true
+      state.leaderless[gone] = true
+      state.lose()
+    }
+    table.settle()
+    table.state.withLock { state in
+      #expect(state.followed[gone] == nil && state.tainted[gone] == nil && state.leaderless[gone] == nil)
+      #expect(state.tainted[python.id] == true)
+    }
+    table.processCallback.unregister(registration)
+    python.ask("blank()")
+    #expect(table.context(python.id)?.doubts == [.loaderEnvironment])
   }
 }

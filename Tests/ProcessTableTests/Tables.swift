@@ -7,14 +7,15 @@ import Testing
 
 /// A table with the connector; nil, and said, where the kernel or the privileges do not give it.
 func tableWithConnector(
-  receiveBuffer: Int32 = 8 << 20, threadLimit: Int = 4096,
+  receiveBuffer: Int32 = 8 << 20, threadLimit: Int = 4096, workLimit: Int = 1 << 16,
   classify: @escaping ProcessTable.Classifier = { _ in Classification() }, _ name: String = #function
 ) -> ProcessTable? {
   do throws(ConnectorProblem) {
     // Another test's storm may swallow the probe of one with a small buffer.
     let monitor = try ProcessMonitor(receiveBuffer: receiveBuffer)
     return ProcessTable(
-      monitor: monitor, problem: nil, callbacks: CallbackDirectory(), threadLimit: threadLimit, classify: classify)
+      monitor: monitor, problem: nil, callbacks: CallbackDirectory(), threadLimit: threadLimit, workLimit: workLimit,
+      classify: classify)
   } catch {
     skipped(name, "\(error)")
     return nil
