@@ -89,6 +89,12 @@ final class TaskDirectory: Sendable {
       changeTime: Int64(found.st_ctim.tv_sec) &* 1_000_000_000 &+ Int64(found.st_ctim.tv_nsec), size: Int64(found.st_size))
   }
 
+  /// The task is on its way out (PF_EXITING in field 9 of /proc/PID/stat): it runs no instruction of its image any more.
+  func isExiting() -> Bool {
+    let flags: UInt32? = text("stat").flatMap(TaskStat.init)?.field(9)
+    return flags.map { $0 & 0x4 != 0 } ?? false
+  }
+
   /// Reading the executable could wait for a FUSE daemon, even for ourselves.
   func executableIsOnUserspaceFileSystem() -> Bool {
     let file = openat(descriptor, "exe", pathOnly | O_CLOEXEC)

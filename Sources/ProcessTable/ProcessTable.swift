@@ -133,7 +133,11 @@ package final class ProcessTable: Sendable {
     if let known = known ?? adopt(tid), known.record.lossGeneration.load(ordering: .acquiring) == loss,
       known.record.execsSince.load(ordering: .acquiring) == 0,
       known.record.facts.userID == uid, known.record.facts.groupID == gid,
-      let file = known.directory.executable(), let then = known.record.facts.executableFile, file.isUnchanged(then),
+      let then = known.record.facts.executableFile,
+      // What a process leaves to be closed at its exit is asked about when it has no image any more. While no exec was told, it
+      // can have run nothing else than it did.
+      let file = known.directory.executable() ?? (hasConnector && known.directory.isExiting() ? then : nil),
+      file.isUnchanged(then),
       hasConnector || isStillItself(known)
     {
       let record = known.record
