@@ -94,7 +94,13 @@ struct HiveMount {
         fileSystemName: options.fileSystemName ?? title
       ) {
         isMounted = true
-        if isDaemon { DaemonLauncher.report() } else { for line in survey.places + ["callers are known by: \(processes.guards)"] { Console.tell(line) } }
+        let guards = "callers are known by: \(processes.guards)"
+        if !isDaemon {
+          for line in survey.places + [guards] { Console.tell(line) }
+        } else {
+          if processes.guards != .connectorAndExecutable { Console.tell(guards) }
+          DaemonLauncher.report()
+        }
       }
     } catch {
       let status = error == .resources || error == .session ? MountFailure.systemStatus : MountFailure.mountStatus

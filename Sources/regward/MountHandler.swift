@@ -115,13 +115,17 @@ final class MountHandler: ControlHandler {
     let rules = rules.state
     let ruleSet = filter.rulesInForce
     let statistics = statistics
+    let callers = processes.statistics
     let facts: KeyValuePairs<String, JSONValue> = [
       "pid": .count(getpid()), "hive": .text(facts.hives.first ?? ""), "hives": .list(facts.hives.map { .text($0) }),
        "mountPoint": .text(facts.mountPoint),
       "location": .text(facts.location.description), "readOnly": .flag(facts.isReadOnly),
       "socket": .optional(socket.withLock { $0?.path }), "policy": .text(self.rules.policyName),
       "mode": .text(ruleSet.mode.rawValue),
-      "guards": .text(processes.guards.description), "rulesVersion": .count(ruleSet.version),
+      "guards": .text(processes.guards.description),
+      "callers": .object([
+        "processes": .count(callers.records), "threads": .count(callers.threads), "losses": .count(callers.losses),
+      ]), "rulesVersion": .count(ruleSet.version),
       "updates": .object([
         "succeeded": .count(rules.updates), "failed": .count(rules.failures), "lastError": .optional(rules.lastError),
       ]),

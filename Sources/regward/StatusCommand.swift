@@ -40,6 +40,11 @@ struct StatusCommand: ParsableCommand {
           + "\(number("rules", "monitored")) monitored, \(number("rules", "processes")) processes"
       ),
       ("callers known by", status["guards"]?.string ?? "?"),
+      (
+        "callers",
+        "\(number("callers", "processes")) processes, \(number("callers", "threads")) threads, "
+          + "\(number("callers", "losses")) losses of events"
+      ),
       ("updates", "\(number("updates", "succeeded")) done, \(number("updates", "failed")) failed"),
     ]
     for line in (status["updates"]?["lastError"]?.string ?? "").split(separator: "\n") {
