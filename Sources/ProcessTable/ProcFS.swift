@@ -89,11 +89,25 @@ final class TaskDirectory: Sendable {
       changeTime: Int64(found.st_ctim.tv_sec) &* 1_000_000_000 &+ Int64(found.st_ctim.tv_nsec), size: Int64(found.st_size))
   }
 
-  /// The task is on its way out (PF_EXITING in field 9 of /proc/PID/stat): it runs no instruction of its image any more.
-  func isExiting() -> Bool {
-    let flags: UInt32? = text("stat").flatMap(TaskStat.init)?.field(9)
-    return flags.map { $0 & 0x4 != 0 } ?? false
+  /// The task is on its way out, or its remains: it runs no instruction of its image any more.
+  func isExiting() -> Bool { flags().map { $0 & Self.exitingFlag != 0 } ?? false }
+
+  /// No thread of the process runs any more. A leader that has exited shows one thread, itself; where one of its threads has executed
+  /// something, that is the leader and runs.
+  func hasEnded() -> Bool {
+    guard let threads = threadCount(), let flags = flags() else { return true }
+    return threads <= 1 && flags & Self.exitingFlag != 0
   }
+
+  /// One of the kernel's own threads, which execute nothing and ask for nothing.
+  func isKernelThread() -> Bool { flags().map { $0 & Self.kernelThreadFlag != 0 } ?? false }
+
+  /// PF_EXITING, PF_KTHREAD.
+  private static let exitingFlag: UInt32 = 0x4
+  private static let kernelThreadFlag: UInt32 = 0x20_0000
+
+  /// Field 9 of /proc/PID/stat.
+  private func flags() -> UInt32? { text("stat").flatMap(TaskStat.init)?.field(9) }
 
   /// Reading the executable could wait for a FUSE daemon, even for ourselves.
   func executableIsOnUserspaceFileSystem() -> Bool {

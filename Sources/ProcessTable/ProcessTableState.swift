@@ -176,7 +176,7 @@ struct ProcessTableState: ~Copyable {
       _ = threads.remove(thread)
       let isKnown = records[process] != nil || followed[process] != nil || tainted[process] != nil
       guard isKnown, thread == process || leaderless[process] != nil else { return }
-      if Self.hasEnded(process) { end(process) } else { leaderless[process] = true }
+      if TaskDirectory.open(process)?.hasEnded() != false { end(process) } else { leaderless[process] = true }
     }
   }
 
@@ -185,13 +185,6 @@ struct ProcessTableState: ~Copyable {
     let new = FollowedProcess(id: process, parentID: nil)
     followed[process] = new
     return new
-  }
-
-  /// No thread of it runs any more. A leader that has exited shows one thread, itself, and no executable; one that a thread
-  /// has replaced by exec shows an executable again.
-  private static func hasEnded(_ process: Int32) -> Bool {
-    guard let directory = TaskDirectory.open(process), let threads = directory.threadCount() else { return true }
-    return threads <= 1 && directory.executable() == nil
   }
 
   /// Forgets a number that is known and that no process has: its end was not told. Asked under the lock, since a process that gets

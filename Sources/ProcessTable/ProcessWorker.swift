@@ -166,9 +166,7 @@ extension ProcessTable {
   func scan(announces: Bool) {
     for id in TaskDirectory.processIDs()
     where state.withLock({ $0.records[id] == nil && !(announces && $0.followed[id] != nil) }) {
-      // The kernel's own threads execute nothing and ask for nothing (PF_KTHREAD in field 9 of /proc/PID/stat).
-      guard let flags: UInt32 = TaskDirectory.open(id)?.text("stat").flatMap(TaskStat.init)?.field(9), flags & 0x20_0000 == 0
-      else { continue }
+      guard let directory = TaskDirectory.open(id), !directory.hasEnded(), !directory.isKernelThread() else { continue }
       _ = read(thread: id, ids: nil, announces: announces)
     }
   }
@@ -192,9 +190,7 @@ extension ProcessTable {
 extension ProcessRecord {
   /// No process has this number and this start, or only its remains.
   fileprivate func isGone() -> Bool {
-    guard let directory = TaskDirectory.open(processID), let stat = directory.text("stat").flatMap(TaskStat.init),
-      let threads = directory.threadCount()
-    else { return true }
-    return stat.field(22) != facts.startTicks || threads <= 1 && directory.executable() == nil
+    guard let directory = TaskDirectory.open(processID), let stat = directory.text("stat").flatMap(TaskStat.init) else { return true }
+    return stat.field(22) != facts.startTicks || directory.hasEnded()
   }
 }
