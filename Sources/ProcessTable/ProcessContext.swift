@@ -111,6 +111,12 @@ package struct ProcessContext: Hashable, Sendable {
         userID: userID, groupID: groupID, doubts: doubts, record: record))
   }
 
+  /// Doubts are told in the order of their cases.
+  mutating func add(_ doubt: ExemptionDoubt) {
+    let known = doubts + [doubt]
+    doubts = ExemptionDoubt.allCases.filter(known.contains)
+  }
+
   /// Nothing says that the process runs anything else than then.
   func isSameImage(_ then: ProcessContext) -> Bool {
     startTicks == then.startTicks && executable == then.executable && executableFile == then.executableFile

@@ -65,6 +65,11 @@ package final class ProcessRecord: Sendable {
   /// Operations of this process that were refused.
   package var operationsDenied: UInt64 { refusals.load(ordering: .relaxed) }
 
+  /// The user and groups that it was read for may write to its executable.
+  var canChangeItsExecutable: Bool {
+    facts.executableFile?.canBeChanged(byUser: facts.userID) { $0 == facts.groupID || groups.contains($0) } ?? false
+  }
+
   func hasClassifier(of other: ProcessRecord) -> Bool {
     classifierGeneration.load(ordering: .acquiring) == other.classifierGeneration.load(ordering: .acquiring)
   }

@@ -144,7 +144,7 @@ package final class ProcessTable: Sendable {
       if record.classifierGeneration.load(ordering: .acquiring) != classifierGeneration.load(ordering: .acquiring) {
         reclassify(record)
       }
-      return context(of: record, known.directory, tid, uid, gid, file, hasConnector: hasConnector)
+      return context(of: known, hasConnector: hasConnector)
     }
     // What happens to a waiting caller while it is read is little: a tracer may come. One that keeps changing is unknown.
     for _ in 0..<8 {
@@ -152,9 +152,10 @@ package final class ProcessTable: Sendable {
       case .gone: return nil
       case .changed: continue
       case .read(let record, let directory):
-        state.withLock { $0.remember(KnownThread(directory: directory, record: record), tid) }
+        let known = KnownThread(id: tid, directory: directory, record: record)
+        state.withLock { $0.remember(known, tid) }
         deliver()
-        return context(of: record, directory, tid, uid, gid, record.facts.executableFile, hasConnector: hasConnector)
+        return context(of: known, hasConnector: hasConnector)
       }
     }
     return nil
@@ -168,29 +169,15 @@ package final class ProcessTable: Sendable {
       let stat = (id == tid ? directory : TaskDirectory.open(id))?.text("stat").flatMap(TaskStat.init),
       stat.field(22) == record.facts.startTicks
     else { return nil }
-    let known = KnownThread(directory: directory, record: record)
+    let known = KnownThread(id: tid, directory: directory, record: record)
     state.withLock { $0.remember(known, tid) }
     return known
   }
 
-  private func context(
-    of record: ProcessRecord, _ directory: TaskDirectory, _ tid: Int32, _ uid: UInt32, _ gid: UInt32,
-    _ file: ExecutableFile?, hasConnector: Bool
-  ) -> ProcessContext {
-    var context = record.facts
-    context.threadID = tid
-    context.userID = uid
-    context.groupID = gid
-    context.executableFile = file
-    context.record = record
-    let isOwn = file?.canBeChanged(byUser: uid) { $0 == gid || record.groups.contains($0) } ?? false
-    let isTraced = self.isTraced(record, hasConnector: hasConnector)
-    if isOwn || isTraced || !context.doubts.isEmpty {
-      let learned = context.doubts
-      context.doubts = ExemptionDoubt.allCases.filter {
-        $0 == .ownExecutable ? isOwn : $0 == .traced ? isTraced : learned.contains($0)
-      }
-    }
+  private func context(of known: KnownThread, hasConnector: Bool) -> ProcessContext {
+    guard isTraced(known.record, hasConnector: hasConnector) else { return known.context }
+    var context = known.context
+    context.add(.traced)
     return context
   }
 
@@ -316,10 +303,8 @@ package final class ProcessTable: Sendable {
     let generation = classifierGeneration.load(ordering: .acquiring)
     guard let directory = TaskDirectory.open(record.processID) else { return }
     var asked = record.facts
-    if asked.executableFile?.canBeChanged(byUser: asked.userID, groups: record.groups.contains) ?? false {
-      asked.doubts.append(.ownExecutable)
-    }
-    if directory.hasTracer() { asked.doubts.append(.traced) }
+    if record.canChangeItsExecutable { asked.add(.ownExecutable) }
+    if directory.hasTracer() { asked.add(.traced) }
     let classification = classify(ProcessFacts(context: asked, directory: directory, digests: digests))
     set(classification, of: record, generation)
   }

@@ -1,14 +1,22 @@
 internal import Executive
 internal import Synchronization
 
-/// A thread that asked before: its directory, so that its executable can be asked for without its number, and whose it is.
+/// A thread that asked before: its directory, so that its executable can be asked for without its number, and what is answered while
+/// nothing happens to its process.
 final class KnownThread: Sendable {
   let directory: TaskDirectory
   let record: ProcessRecord
+  /// Of the ids that the record was read for, and not traced.
+  let context: ProcessContext
 
-  init(directory: TaskDirectory, record: ProcessRecord) {
+  init(id: Int32, directory: TaskDirectory, record: ProcessRecord) {
     self.directory = directory
     self.record = record
+    var context = record.facts
+    context.threadID = id
+    context.record = record
+    if record.canChangeItsExecutable { context.add(.ownExecutable) }
+    self.context = context
   }
 }
 
