@@ -11,7 +11,9 @@
 ///   is why an executable alone proves something of root's processes only.
 /// - The environment is read as early as the connector lets us, and a doubt that was once seen stays until the next exec and goes
 ///   to forked processes. Code that LD_PRELOAD has loaded may blank the environment before anybody
-///   reads it: what is not found proves nothing against the process's own user.
+///   reads it, and on a busy machine mostly does: what is not found proves nothing against the process's own user. Nor would what a
+///   process has mapped: such code moves itself to anonymous memory and is gone from /proc/PID/maps (as `forge` of
+///   check_identity.py does with a whole executable), and a program's own plug-ins would count against it.
 package enum ExemptionDoubt: String, Sendable, CaseIterable {
   case noExecutable = "its executable cannot be read"
   case deletedExecutable = "its executable is deleted, or was never a file with a name (memfd)"

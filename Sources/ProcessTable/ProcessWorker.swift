@@ -48,13 +48,14 @@ final class ProcessWorker: Sendable {
 }
 
 extension ProcessTable {
-  /// Looks after the table on a thread of its own until `stop`.
+  /// Looks after the table on a thread of its own until `stop`; first at what runs already.
   package func start() {
     worker.thread.withLock { thread in
       guard thread == nil else { return }
       worker.isStopping.store(false, ordering: .releasing)
       state.withLock { $0.hasWorker = true }
       thread = SystemThread(name: "process-table") { [self] in
+        lookAround()
         while !worker.isStopping.load(ordering: .acquiring) {
           settle()
           let (socket, isBlind) = state.withLock { state -> (Int32?, Bool) in
@@ -150,8 +151,11 @@ extension ProcessTable {
     }
     sweep()
     if following { scan(announces: true) }
-    for id in TaskDirectory.processIDs() { look(id) }
+    lookAround()
   }
+
+  /// Reads every environment, before it may be wiped.
+  private func lookAround() { for id in TaskDirectory.processIDs() { look(id) } }
 
   private func announce(_ process: FollowedProcess) {
     for _ in 0..<8 {

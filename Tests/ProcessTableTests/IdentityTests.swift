@@ -114,6 +114,19 @@ struct IdentityTests {
     #expect(table.context(python.id)?.doubts == [.loaderEnvironment])
   }
 
+  @Test func theEnvironmentOfWhatRunsAlreadyIsReadAtTheStart() throws {
+    guard let table = tableWithConnector() else { return }
+    let python = try Python(environment: ["LD_LIBRARY_PATH=/nowhere", "PATH=/bin"])
+    python.ask("1")
+    // Its exec was told before anybody looked after the table.
+    _ = table.context(getpid())
+    table.start()
+    defer { table.stop() }
+    #expect(waitUntil { isTainted(python.id, in: table) })
+    python.ask("blank()")
+    #expect(table.context(python.id)?.doubts == [.loaderEnvironment])
+  }
+
   @Test func aThreadIsItsProcessAlsoWhenTheLeaderIsGone() throws {
     for table in tables() {
       let python = try Python()
