@@ -109,14 +109,11 @@ class Mount:
         self.guards = guards
         self.folder = tempfile.mkdtemp(prefix='regward-identity-')
         os.chmod(self.folder, 0o755)
-        for name, mode in [('bin', 0o755), ('deep', 0o755), ('open', 0o777), ('user', 0o755), ('mnt', 0o755)]:
+        for name, mode in [('bin', 0o755), ('deep', 0o755), ('open', 0o777), ('mnt', 0o755)]:
             os.mkdir(self.path(name))
             os.chmod(self.path(name), mode)
         self.exempt, self.plain = self.path('bin', 'exempt'), self.path('bin', 'plain')
         subprocess.run(['cc', '-O1', '-Wno-unused-result', '-o', self.exempt, SOURCES + '/actor.c', '-lpthread'], check=True)
-        subprocess.run(['cc', '-shared', '-fPIC', '-o', self.path('user', 'blanking.so'), SOURCES + '/blanking.c'], check=True)
-        os.chown(self.path('user'), USER, USER)
-        os.chown(self.path('user', 'blanking.so'), USER, USER)
         shutil.copy(self.exempt, self.plain)
         for name, mode in [('bin/service.sh', 0o755), ('bin/other.sh', 0o755), ('bin/loose.sh', 0o757), ('open/service.sh', 0o755)]:
             with open(self.path(name), 'w') as file: file.write(SCRIPT)
@@ -145,7 +142,7 @@ class Mount:
     def own(self): return os.path.join(self.point, 'Setup', 'Guarded', 'Own')
 
     def mount(self):
-        # Since Linux 6.7 the connector speaks to everybody, but only in the initial network namespace.
+        # Newer kernels (seen on 6.18) let everybody listen, but only in the initial network namespace.
         privileges = [] if self.guards == 'connector' else ['setpriv', '--bounding-set', '-net_admin', '--inh-caps', '-net_admin', 'unshare', '--net']
         options = r'allow_other,umask=0,at=HKLM\SYSTEM,policy=%s,log=%s' % (self.path('policy.yaml'), self.log)
         self.daemon = subprocess.Popen(
@@ -382,6 +379,14 @@ def loader(m):
                       as_user(uid, 'env', '%s=%s' % (variable, value), m.exempt, 'write', m.value, 'x'), LOADER)
     with Actor(m.exempt, 'env', 'LD_PRELOAD=libm.so.6') as actor:
         m.refused('LD_PRELOAD of a process that lives on', lambda: actor.ask('write', m.value, 'x'), LOADER)
+        actor.ask('wipe')
+        m.refused('LD_PRELOAD of a process that has wiped its environment since', lambda: actor.ask('write', m.value, 'x'), LOADER)
+        if m.guards == 'connector':
+            with Actor(m.exempt, 'env', 'LD_PRELOAD=libm.so.6') as parent:
+                parent.ask('write', m.value, 'x')
+                parent.ask('wipe')
+                parent.tell('fork')
+                m.refused('LD_PRELOAD of what it forks', lambda: parent.ask('write', m.value, 'x'), LOADER)
         actor.tell('exec', '/usr/bin/env', '-u', 'LD_PRELOAD', m.exempt)
         if m.guards == 'connector': m.allowed(m.guards + ': and after an exec without it', lambda text: actor.ask('write', m.own, text))
         # The same words: nothing tells this exec from a process that has wiped its environment.

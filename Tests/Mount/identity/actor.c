@@ -149,6 +149,18 @@ static int act(int count, char **words) {
     write(FILE_HANDLE, first, strlen(first));
     _exit(0);
   }
+  /* Nothing in /proc/PID/environ any more. */
+  if (!strcmp(verb, "wipe")) {
+    for (char **variable = environ; *variable; variable++) memset(*variable, 0, strlen(*variable));
+    environ[0] = NULL;
+    return 0;
+  }
+  /* Goes on in another process, and waits for it. */
+  if (!strcmp(verb, "fork")) {
+    pid_t child = fork();
+    if (child == 0) serve(NULL);
+    return child < 0 ? errno : (waitpid(child, NULL, 0), 0);
+  }
   /* Goes on in another thread, with the leader (and so without it). */
   if (!strcmp(verb, "thread")) return pthread_create(&thread, NULL, serve, NULL) ? EAGAIN : (pthread_join(thread, NULL), 0);
   if (!strcmp(verb, "leave")) {
