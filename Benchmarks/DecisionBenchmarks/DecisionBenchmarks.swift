@@ -54,4 +54,5 @@ let benchmarks: @Sendable () -> Void = {
     measure(
       "\(count) rules with **: match only", { try RuleTree(wildcards: count) }, \.belowWildcards, .untouched)
   }
+  CallerCost.measure(configuration)
 }
