@@ -14,8 +14,10 @@ package enum ConnectorProblem: Error, Hashable, Sendable, CustomStringConvertibl
   package var description: String {
     switch self {
     case .refused(EPERM), .refused(EACCES): "no permission (CAP_NET_ADMIN)"
+    // In another network namespace nobody listens; without CONFIG_CONNECTOR there is no such protocol.
+    case .silent, .refused(ECONNREFUSED), .refused(EPROTONOSUPPORT):
+      "it tells nothing here (another namespace than the initial one, or not in this kernel)"
     case .refused(let number): "refused, errno \(number)"
-    case .silent: "it tells nothing here (another namespace than the initial one, or not in this kernel)"
     case .failed(let number): "the socket failed, errno \(number)"
     }
   }

@@ -676,7 +676,7 @@ ATTACKS = [controls, exec_keeps_descriptor, passed_descriptor, mapped, other_pid
 
 
 def guards(m):
-    words = {'connector': 'process connector and executable', 'executable': 'executable alone; no process connector: '}[m.guards]
+    words = {'connector': 'process connector and executable', 'executable': 'executable alone; no process connector: it tells nothing here'}[m.guards]
     check(m.guards + ': said at mount', any(words in line for line in m.said), m.said)
     check(m.guards + ': said in the status', m.status()['guards'].startswith(words), m.status()['guards'])
     done = run([REGWARD, 'status', m.point])

@@ -54,6 +54,7 @@ struct ConnectorTests {
     let refused = ProcessTable(
       monitor: nil, problem: .refused(EPERM), callbacks: CallbackDirectory(), classify: { _ in Classification() })
     #expect(refused.guards.description == "executable alone; no process connector: no permission (CAP_NET_ADMIN)")
+    #expect(ConnectorProblem.refused(ECONNREFUSED).description == ConnectorProblem.silent.description)
     guard let table = tableWithConnector() else { return }
     #expect(table.guards == .connectorAndExecutable)
   }
