@@ -16,8 +16,8 @@ final class RecordingSink: NotificationSink {
 
   init(gate: KernelEvent? = nil) { self.gate = gate }
 
-  func deliver(_ notification: borrowing Notification, dropped: UInt64) {
-    let record = Record(sequence: notification.sequence, dropped: dropped)
+  func deliver(_ event: borrowing Event, dropped: UInt64) {
+    let record = Record(sequence: event.sequence, dropped: dropped)
     let isFirst = records.withLock { records in
       records.append(record)
       return records.count == 1

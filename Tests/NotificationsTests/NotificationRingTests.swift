@@ -4,10 +4,10 @@ import Testing
 @testable import Notifications
 
 @Suite struct NotificationRingTests {
-  private func numbered(_ number: UInt64) -> Notification {
+  private func numbered(_ number: UInt64) -> Event {
     var notification = Samples.notification(.postDeleteKey, key: "k")
     notification.sequence = number
-    return notification
+    return .registry(notification)
   }
 
   /// Against an array, through a seeded mixture of pushes and pops that fills, empties and wraps.
