@@ -128,7 +128,9 @@ package final class QueryHardening: RegistryCallback {
       of: operation, operation.preClass, status: status, decision, caller, oldValue: nil)
     if decision.verdict == .deny {
       refusals.record(notification, reason: decision.reason, explanation: decision.explanation)
+      decision.process?.record?.countRefusal()
     }
+    decision.process?.record?.countNotification()
     notify(notification)
     return status
   }

@@ -81,6 +81,8 @@ struct HiveMount {
     let signals = SignalListener(
       onHangUp: { Self.update(rules, hive: title, inSystemLog: inSystemLog) }, onUser2: { logSink?.reopen() })
     let socket = listen(handler, rules, sync, processes)
+    let processEvents = options.logsProcesses ? ProcessEventSource(processes, queue: queue) : nil
+    processes.start()
     let flusher = LazyFlusher(registry: registry) { error in
       Console.tell("\(title): \(error)", inSystemLog: inSystemLog)
     }
@@ -102,6 +104,8 @@ struct HiveMount {
     }
     signals.stop()
     socket?.stop()
+    processes.stop()
+    processEvents?.stop()
     flusher.stop()
     do throws(HiveError) { try registry.commit() } catch {
       let saved = registry.saveUncommitted()
