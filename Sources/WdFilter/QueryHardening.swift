@@ -81,7 +81,8 @@ extension RuleSet {
   package var queryInterests: UInt64 {
     let flags = queryDenied.reduce(into: ProcessFlags()) { $0.formUnion($1.flags) }
     let given = processes.reduce(into: ProcessFlags()) { $0.formUnion($1.flags ?? []) }
-      .union(exclusions.isEmpty ? [] : .excluded)
+      .union(exclusions.isEmpty ? [] : .excluded).union(friendly.isEmpty ? [] : .friendly)
+      .union(processChanges.values.reduce(into: ProcessFlags()) { $0.formUnion($1.setFlags) })
     return mode == .off || flags.isDisjoint(with: given) ? 0 : NotifyClass.preQueryValueKey.bit | NotifyClass.preSaveKey.bit
   }
 }

@@ -52,7 +52,7 @@ struct HiveMount {
     do throws(FilterRegistration.Failure) {
       registration = try FilterRegistration(
         rules: policy.rules, judgesChanges: !options.isReadOnly, processes: processes, notify: { queue.enqueue($0) },
-        refusals: refusals, sync: sync, in: callbacks)
+        notifyOpen: { queue.enqueue(.documentOpen($0)) }, refusals: refusals, sync: sync, in: callbacks)
     } catch {
       throw MountFailure("\(error)", status: MountFailure.systemStatus)
     }
@@ -75,7 +75,8 @@ struct HiveMount {
         isReadOnly: options.isReadOnly),
       filter: registration.filter, rules: rules, refusals: refusals, queue: queue, sink: sink, sync: sync, processes: processes)
     let fileSystem = RegistryFileSystem(
-      registry: registry, presentation: presentation, largestText: survey.largestText, handler: handler)
+      registry: registry, presentation: presentation, largestText: survey.largestText, handler: handler,
+      openWatcher: registration.documents)
 
     let (title, inSystemLog, logSink) = (title, isDaemon, sink)
     let signals = SignalListener(
