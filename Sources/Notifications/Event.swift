@@ -57,8 +57,16 @@ package struct ProcessEvent: Sendable {
   package let process: ProcessDescription
   /// Nil where the source does not say, as at an end.
   package let isTrusted: Bool?
+  /// The names of what the process carries (wdfilter.md 3.2), as far as it is known.
+  package let flags: [String]
+  package let rules: [String]
 
-  package init(time: FileTime, kind: Kind, operationType: UInt32, process: ProcessDescription, isTrusted: Bool?) {
+  package init(
+    time: FileTime, kind: Kind, operationType: UInt32, process: ProcessDescription, isTrusted: Bool?, flags: [String] = [],
+    rules: [String] = []
+  ) {
+    self.flags = flags
+    self.rules = rules
     self.time = time
     self.kind = kind
     self.operationType = operationType

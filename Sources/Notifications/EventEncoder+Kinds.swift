@@ -21,6 +21,8 @@ extension EventEncoder {
     ) { json in
       json.member("operation_type", event.operationType)
       if let isTrusted = event.isTrusted { json.member("trusted", isTrusted) }
+      if !event.flags.isEmpty { json.member("flags", event.flags) }
+      if !event.rules.isEmpty { json.member("process_rules", event.rules) }
     }
   }
 

@@ -8,7 +8,7 @@ internal import Synchronization
 /// The sinks share the thread: a slow one delays the others, nobody else.
 package final class NotificationQueue: Sendable {
   private struct State: Sendable {
-    var ring: NotificationRing
+    var ring: EventRing
     var enqueued: UInt64 = 0
     var delivered: UInt64 = 0
     var dropped: UInt64 = 0
@@ -33,7 +33,7 @@ package final class NotificationQueue: Sendable {
   /// Starts the thread, which holds the queue until `shutdown`. Where the system has no thread to give, notifications wait
   /// (and the oldest are dropped) until `shutdown` delivers them itself.
   package init(capacity: Int = 16384, sinks: [any NotificationSink]) {
-    state = Mutex(State(ring: NotificationRing(capacity: capacity)))
+    state = Mutex(State(ring: EventRing(capacity: capacity)))
     self.sinks = sinks
     let started = SystemThread(name: "notifications") { self.drain() }
     thread.withLock { $0 = started }

@@ -31,16 +31,23 @@ struct ControlClient: ~Copyable {
     let failure = SequencedSocket.send(Array(message.json.utf8), to: descriptor)
     // A refusal may lie there already, from a daemon that has hung up.
     guard failure == 0 || failure == EPIPE || failure == ECONNRESET else { throw .system("cannot send", failure) }
+    guard let answer = try receive() else { throw MountFailure("the daemon hung up", status: MountFailure.systemStatus) }
+    return answer
+  }
+
+  /// What the daemon sends next, as long as that takes; nil when the mount has ended.
+  func receive() throws(MountFailure) -> JSONValue? {
     var packet: [UInt8]?
     while true {
       do throws(SystemError) {
         packet = try SequencedSocket.receive(from: descriptor)
         break
       } catch {
+        if error.code == ECONNRESET { break }
         if error.code != EINTR { throw .system("no answer", error.code) }
       }
     }
-    guard let packet else { throw MountFailure("the daemon hung up", status: MountFailure.systemStatus) }
+    guard let packet else { return nil }
     return try Self.parse(packet)
   }
 

@@ -81,7 +81,7 @@ struct HiveMount {
     let (title, inSystemLog, logSink) = (title, isDaemon, sink)
     let signals = SignalListener(
       onHangUp: { Self.update(rules, hive: title, inSystemLog: inSystemLog) }, onUser2: { logSink?.reopen() })
-    let socket = listen(handler, rules, sync, processes)
+    let socket = listen(handler, rules, sync, processes, queue)
     let processEvents = options.logsProcesses ? ProcessEventSource(processes, queue: queue) : nil
     processes.start()
     let flusher = LazyFlusher(registry: registry) { error in
@@ -134,25 +134,27 @@ struct HiveMount {
 
   /// The control socket. A mount without one is still a mount: it says why, and can be told by signals.
   private func listen(
-    _ handler: MountHandler, _ rules: RulesInForce, _ sync: SyncChannel, _ processes: ProcessTable
+    _ handler: MountHandler, _ rules: RulesInForce, _ sync: SyncChannel, _ processes: ProcessTable,
+    _ queue: NotificationQueue
   ) -> ControlSocket? {
     let (hive, inSystemLog) = (title, isDaemon)
     guard let directory = RuntimeDirectory.forThisProcess() else {
       Console.tell("\(hive): no control socket: there is no XDG_RUNTIME_DIR")
       return nil
     }
-    let service = ControlService(
-      sync: sync, version: { rules.state.policy.rules.version }, statistics: { handler.statusJSON },
+    let mount = ControlledMount(
+      sync: sync, processes: processes, version: { rules.version }, statistics: { handler.statusJSON },
       update: { path throws(PolicyError) in
         do throws(PolicyError) { return try rules.update(from: path) } catch {
           // The log should know as well as who asked.
           Console.tell("\(hive): \(error.description); the old rules stay in force", inSystemLog: inSystemLog)
           throw error
         }
-      })
+      },
+      amend: { amendment throws(PolicyError) in try rules.amend(amendment) }, audit: { queue.enqueue(.control($0)) })
     do throws(MountFailure) {
       let socket = try ControlSocket(
-        for: mountPoint, in: directory, service: service, judge: .forThisProcess(processes))
+        for: mountPoint, in: directory, service: ControlService(mount), judge: .forThisProcess(processes))
       handler.attach(socket)
       return socket
     } catch {

@@ -121,6 +121,7 @@ final class MountHandler: ControlHandler {
       "location": .text(facts.location.description), "readOnly": .flag(facts.isReadOnly),
       "socket": .optional(socket.withLock { $0?.path }), "policy": .text(self.rules.policyName),
       "mode": .text(ruleSet.mode.rawValue),
+      "amendments": .optional(rules.amendments.isEmpty ? nil : rules.amendments.summary),
       "guards": .text(processes.guards.description), "rulesVersion": .count(ruleSet.version),
       "updates": .object([
         "succeeded": .count(rules.updates), "failed": .count(rules.failures), "lastError": .optional(rules.lastError),

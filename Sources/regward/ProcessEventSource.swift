@@ -23,7 +23,9 @@ extension ProcessEvent {
   init(_ notification: ProcessNotification, at time: FileTime) {
     self.init(
       time: time, kind: Kind(notification), operationType: notification.operationType.rawValue,
-      process: notification.description, isTrusted: notification.isTrusted)
+      process: notification.description, isTrusted: notification.isTrusted,
+      flags: notification.record.map { ProcessFlags(rawValue: $0.flags).names } ?? [],
+      rules: notification.record.map { ProcessRules(rawValue: $0.rules).names } ?? [])
   }
 }
 
@@ -32,8 +34,7 @@ extension ProcessEvent.Kind {
     switch notification.operationType {
     case .created: self = .created
     case .terminated: self = .terminated
-    // Of the sources of type 3 only the refresh names the image.
-    case .trust where notification.imageFileName != nil: self = .refreshed
+    case .trust where notification.isRefresh: self = .refreshed
     case .trust: self = notification.isTrusted == true ? .trusted : .untrusted
     }
   }

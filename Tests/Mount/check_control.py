@@ -374,7 +374,7 @@ def hostile_clients():
                     if e.errno not in (errno.ECONNRESET, errno.EPIPE, errno.EMSGSIZE): raise
         expect('hostile: 300 packets of noise, each cut off', m.status()['control']['cut_off'] == 300, m.status()['control'])
         expect('hostile: a client of before is still served', request(good, 'QUERY_STATISTICS')['status'] == 'ok')
-        expect('hostile: an unknown message is only answered', request(good, 'SET_PROCESS_EXCLUSION')['error'] == 'unknown message'
+        expect('hostile: an unknown message is only answered', request(good, 'NO_SUCH_MESSAGE')['error'] == 'unknown message'
                and request(good, 'QUERY_STATISTICS')['status'] == 'ok')
         good.close()
         if os.getuid() != 0:

@@ -92,7 +92,11 @@ import Testing
     var ended = ProcessDescription(processID: 1234, threadID: 1234, userID: .max, groupID: .max)
     ended.parentID = nil
     func event(_ kind: ProcessEvent.Kind, _ type: UInt32, _ process: ProcessDescription, _ isTrusted: Bool?) -> Event {
-      .process(ProcessEvent(time: Samples.time, kind: kind, operationType: type, process: process, isTrusted: isTrusted))
+      let flags = isTrusted == true ? ["MsMpEng", "Trusted"] : []
+      return .process(
+        ProcessEvent(
+          time: Samples.time, kind: kind, operationType: type, process: process, isTrusted: isTrusted, flags: flags,
+          rules: isTrusted == false ? ["0x1000"] : []))
     }
     var sample: Event?
     switch name {

@@ -184,6 +184,7 @@ struct NotificationTests {
         told.clear()
         table.setInformation(classification, of: record)
         #expect(told.of(id).map(Payload.init) == (change.map { [Payload(nil, nil, 3, $0)] } ?? []), "\(classification)")
+        #expect(told.of(id).allSatisfy { !$0.isRefresh })
         #expect(record.isTrusted == (classification.flags & 0x18 != 0 || classification.rules & 0x20 != 0))
         #expect(table.trustedCount == before + (record.isTrusted ? 1 : 0))
         #expect(record.rules == classification.rules)
@@ -239,7 +240,7 @@ struct NotificationTests {
       table.refreshCallback.notify(0, nil)
       let refreshed = told.all.filter { $0.operationType == .trust }
       #expect(told.of(ids).map(\.processID) == ids.sorted())
-      #expect(told.of(ids).allSatisfy { Payload($0) == Payload(nil, sleepImage, 3, true) })
+      #expect(told.of(ids).allSatisfy { Payload($0) == Payload(nil, sleepImage, 3, true) && $0.isRefresh })
       #expect(refreshed.filter { $0.processID == getpid() }.count == 1)
       #expect(refreshed.allSatisfy { $0.processID != gone })
       #expect(Set(refreshed.map(\.processID)).count == refreshed.count)
