@@ -125,6 +125,23 @@ struct NotificationTests {
     print("of \(ids.count) short processes \(readable) could be read")
   }
 
+  /// Looking around after a loss of events must not tell the dead again.
+  @Test func whatIsLeftOfAProcessIsNoProcess() throws {
+    for table in tables() {
+      let told = Told()
+      let id = try spawn("/bin/true")
+      #expect(waitUntil(table) { TaskDirectory.open(id)?.text("stat")?.contains(") Z ") == true })
+      // Not by `subscribe`: the table would look around for it.
+      let registration = table.processCallback.register { _, notification in if let notification { told.note(notification) } }
+      try #require(registration != nil)
+      table.scan(announces: true)
+      table.deliver()
+      #expect(told.of(id).isEmpty)
+      #expect(table.record(ofProcess: id) == nil)
+      waitpid(id, nil, 0)
+    }
+  }
+
   @Test func everyExecIsToldAndAForkIsNot() throws {
     guard let table = tableWithConnector() else { return }
     let told = Told()
