@@ -11,6 +11,9 @@ package enum Event: Sendable {
   /// A message through the control socket that changes something.
   case control(ControlEvent)
 
+  /// Of a kind that anybody can cause without end.
+  var isPlentiful: Bool { if case .process = self { true } else { false } }
+
   /// Given by the queue, one up for each event, so that a gap shows what was dropped.
   package var sequence: UInt64 {
     get {

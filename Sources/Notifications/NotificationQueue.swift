@@ -46,7 +46,8 @@ package final class NotificationQueue: Sendable {
 
   package func enqueue(_ notification: consuming Notification) { enqueue(.registry(notification)) }
 
-  /// Gives `event` its sequence number and queues it, in constant time. After `shutdown` it is dropped and counted.
+  /// Gives `event` its sequence number and queues it, in constant time. After `shutdown` it is dropped and counted. What happens to
+  /// processes takes half of the room at most: anybody can start as many as he likes, and must not push out what was refused to him.
   package func enqueue(_ event: consuming Event) {
     var queued: Event? = consume event
     // What gives way is freed after the lock.
@@ -54,7 +55,7 @@ package final class NotificationQueue: Sendable {
       guard var event = queued.take() else { return (nil, false) }
       state.enqueued += 1
       event.sequence = state.enqueued
-      guard !state.isStopping else {
+      guard !state.isStopping, !event.isPlentiful || state.ring.count < state.ring.capacity / 2 else {
         state.dropped += 1
         return (event, false)
       }

@@ -125,6 +125,24 @@ struct NotificationTests {
     print("of \(ids.count) short processes \(readable) could be read")
   }
 
+  @Test func theCallbackObjectsAreFoundByTheirNames() throws {
+    let directory = CallbackDirectory<ProcessNotification>()
+    func table(_ name: String? = nil) -> ProcessTable {
+      guard let name else { return ProcessTable(monitor: nil, problem: nil, callbacks: directory) { _ in Classification() } }
+      return ProcessTable(monitor: nil, problem: nil, callbacks: directory, callbackName: name) { _ in Classification() }
+    }
+    let table1 = table()
+    #expect(try directory.open("WdProcessNotificationCallback", create: false) === table1.processCallback)
+    #expect(try directory.open("WdNriNotificationCallback", create: false) === table1.refreshCallback)
+    #expect(throws: NTStatus.objectNameNotFound) { _ = try directory.open("MpProcessNotificationCallback", create: false) }
+    let table2 = table("MpProcessNotificationCallback")
+    #expect(try directory.open("MpProcessNotificationCallback", create: false) === table2.processCallback)
+    #expect(table2.processCallback !== table1.processCallback)
+    // Create or open: who comes second finds what is there.
+    #expect(table().processCallback === table1.processCallback)
+    #expect(table1.processCallback.allowsSeveral)
+  }
+
   /// Looking around after a loss of events must not tell the dead again.
   @Test func whatIsLeftOfAProcessIsNoProcess() throws {
     for table in tables() {
