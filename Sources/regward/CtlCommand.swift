@@ -7,17 +7,17 @@ struct CtlCommand: ParsableCommand {
     commandName: "ctl",
     abstract: "Sends a message to a mount, and prints the answer as JSON.",
     discussion: """
-      MESSAGE is a name, JSON an object with its members:
+      MESSAGE is a name, JSON an object with its members, in quotes for the shell:
 
-        SET_PROCESS_EXCLUSION                '{"exclusions": ["/opt/backup/agent", "/usr/lib/acme/**", "name"]}'
-        REGISTER_FRIENDLY_PROCESS            '{"id": "packager", "when": {"exe": "/usr/bin/dpkg", "uid": 0}}'
-        SET_PROCESS_INFO                     '{"pid": 12, "start_ticks": 3456, "clear_flags": ["Friendly"]}'
-        SET_DOC_OPEN_RULE                    '{"doc_open": [{"image": "AcroRd32", "extension": "pdf"}]}'
-        QUERY_TRUSTED_AND_UNTRUSTED_PROCESS  ['{"after": 1234}']
-        SUBSCRIBE_PROCESS_NOTIFICATIONS      ['{"refresh": true}'], with --follow
-        REG_UPDATE_DATA                      ['{"policy": "/etc/regward/policy.yaml"}']
+        SET_PROCESS_EXCLUSION {"exclusions": ["/opt/agent", "/usr/lib/acme/**"]}
+        REGISTER_FRIENDLY_PROCESS {"when": {"exe": "/usr/bin/dpkg", "uid": 0}}
+        SET_PROCESS_INFO {"pid": 12, "start_ticks": 345, "clear_flags": ["Friendly"]}
+        SET_DOC_OPEN_RULE {"doc_open": [{"image": "AcroRd32", "extension": "pdf"}]}
+        QUERY_TRUSTED_AND_UNTRUSTED_PROCESS {"after": 1234}
+        SUBSCRIBE_PROCESS_NOTIFICATIONS {"refresh": true}, with --follow
+        REG_UPDATE_DATA {"policy": "/etc/regward/policy.yaml"}
         QUERY_STATISTICS
-        UPDATE_SYNC_MONITOR_CONFIG           '{"timeout_ms": 1000}'
+        UPDATE_SYNC_MONITOR_CONFIG {"timeout_ms": 1000}
 
       Lists replace the ones before; what messages have set holds until the next reload. Root and the user who mounted may \
       send messages, and each that changes something stands in the event log.

@@ -33,8 +33,9 @@ enum ProcessLines {
 
   static func heading(width: Int?) -> String { line("TIME", "EVENT", "PID", "PARENT", "TRUSTED", "IMAGE", width) }
 
-  /// One line, and one more where something was lost before it.
-  static func text(of event: JSONValue, width: Int?) -> String {
+  /// One line, and one more where something was lost before it. `images` is what was told of those who live: not every event
+  /// names the image.
+  static func text(of event: JSONValue, width: Int?, images: inout [Int64: String]) -> String {
     var text = ""
     if let lost = event["regward"]?["lost"]?["dropped"]?.integer {
       text += "# \(lost) lost: they came faster than they were read\n"
@@ -42,10 +43,12 @@ enum ProcessLines {
     let process = event["process"] ?? .null
     let action = event["event"]?["action"]?.string ?? ""
     let carried = (event["regward"]?["flags"]?.elements ?? []).compactMap(\.string).filter { $0 != "Trusted" }
-    let image = process["executable"]?.string ?? "-"
+    let pid = process["pid"]?.integer ?? 0
+    let image = process["executable"]?.string ?? images[pid] ?? "-"
+    images[pid] = action == "process-terminated" ? nil : image
     text += line(
       String((event["@timestamp"]?.string ?? "").dropFirst(11).prefix(12)),
-      action.hasPrefix("process-") ? String(action.dropFirst(8)) : action, process["pid"]?.integer.map { String($0) } ?? "-",
+      action.hasPrefix("process-") ? String(action.dropFirst(8)) : action, String(pid),
       process["parent"]?["pid"]?.integer.map { String($0) } ?? "-",
       event["regward"]?["trusted"]?.boolean.map { $0 ? "yes" : "no" } ?? "-",
       carried.isEmpty ? image : "\(image) [\(carried.joined(separator: ","))]", width)

@@ -67,9 +67,10 @@ struct ProcessesCommand: ParsableCommand {
       try client.ask(.object(["message": .text("SUBSCRIBE_PROCESS_NOTIFICATIONS"), "refresh": .flag(true)])))
     let width = Console.width
     if !json { Console.write(Array((ProcessLines.heading(width: width) + "\n").utf8), to: STDOUT_FILENO) }
+    var images: [Int64: String] = [:]
     while let packet = try client.receive() {
       guard packet["message"]?.string == ProcessSubscription.messageName, let event = packet["event"] else { continue }
-      let text = json ? event.json + "\n" : ProcessLines.text(of: event, width: width)
+      let text = json ? event.json + "\n" : ProcessLines.text(of: event, width: width, images: &images)
       guard Console.write(Array(text.utf8), to: STDOUT_FILENO) else { return }
     }
   }

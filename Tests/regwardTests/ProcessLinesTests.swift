@@ -42,11 +42,20 @@ struct ProcessLinesTests {
       ]),
       "process": .object(["pid": .number(12), "executable": .text("/bin/x"), "parent": .object(["pid": .number(3)])]),
     ])
+    var images: [Int64: String] = [:]
     #expect(
-      ProcessLines.text(of: event, width: nil) == """
+      ProcessLines.text(of: event, width: nil, images: &images) == """
         # 4 lost: they came faster than they were read
         12:34:56.789  created          12        3  yes      /bin/x [MsMpEng]
 
         """)
+    // An end names no image, but it was told before.
+    let end = JSONValue.object([
+      "@timestamp": .text("2026-01-31T12:34:57.7890000Z"), "event": .object(["action": .text("process-terminated")]),
+      "process": .object(["pid": .number(12)]),
+    ])
+    let line = "12:34:57.789  terminated       12        -  -        "
+    #expect(ProcessLines.text(of: end, width: nil, images: &images) == line + "/bin/x\n")
+    #expect(ProcessLines.text(of: end, width: nil, images: &images) == line + "-\n")
   }
 }
