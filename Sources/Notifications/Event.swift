@@ -57,7 +57,7 @@ package struct ProcessEvent: Sendable {
   /// 1 created, 2 terminated, 3 trust or refresh.
   package let operationType: UInt32
   /// Its thread is the leader.
-  package let process: ProcessDescription
+  package var process: ProcessDescription
   /// Nil where the source does not say, as at an end.
   package let isTrusted: Bool?
   /// The names of what the process carries (wdfilter.md 3.2), as far as it is known.

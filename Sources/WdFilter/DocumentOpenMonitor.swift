@@ -49,7 +49,7 @@ struct DocumentOpenList: Sendable {
   /// Something stands before the dot.
   private static func ends(_ name: UnicodeName, with ending: UnicodeName) -> Bool {
     name.units.count > ending.units.count
-      && UnicodeName(units: Array(name.units.suffix(ending.units.count))).equalsIgnoringCase(ending)
+      && UpcaseTable.compare(name.units.span.extracting(last: ending.units.count), ending.units.span) == 0
   }
 }
 

@@ -125,7 +125,8 @@ struct HiveMount {
       let update = try rules.update()
       for warning in update.warnings { Console.tell(warning.lintLine, inSystemLog: inSystemLog) }
       Console.tell(
-        "\(hive): rules of version \(update.newVersion) are in force", inSystemLog: inSystemLog)
+        "\(hive): rules of version \(update.newVersion) are in force"
+          + (update.dropped.map { "; no longer, for messages had set it: \($0)" } ?? ""), inSystemLog: inSystemLog)
     } catch {
       for problem in error.problems { Console.tell(problem.lintLine, inSystemLog: inSystemLog) }
       Console.tell("\(hive): the policy cannot be used; the old rules stay in force", inSystemLog: inSystemLog)

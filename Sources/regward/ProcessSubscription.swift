@@ -9,6 +9,8 @@ internal import Synchronization
 /// and their numbers show the gap.
 final class ProcessSubscription: ControlFeed {
   static let messageName = "ProcessNotification"
+  /// Characters of a command line; with every one escaped a packet still has room. The log has the whole.
+  private static let longestCommandLine = 4096
 
   private struct State: Sendable {
     var waiting: EventRing
@@ -55,13 +57,20 @@ final class ProcessSubscription: ControlFeed {
     if wakes { wake() }
   }
 
+  private static func shortened(_ event: Event) -> Event {
+    guard case .process(var told) = event, let text = told.process.commandLine, text.utf8.count > longestCommandLine
+    else { return event }
+    told.process.commandLine = String(String.UnicodeScalarView(text.unicodeScalars.prefix(longestCommandLine)))
+    return .process(told)
+  }
+
   var hasMessages: Bool { state.withLock { $0.waiting.count > 0 } }
 
   /// `{"message":"ProcessNotification","sequence":N,"event":{…}}`, the event as it stands in the log, its loss included.
   func next() -> [UInt8]? {
     guard
       let (event, lost) = state.withLock({ state -> (Event, UInt64)? in
-        guard let event = state.waiting.pop() else { return nil }
+        guard let event = state.waiting.pop().map(Self.shortened) else { return nil }
         defer { state.lastRead = event.sequence }
         return (event, event.sequence - state.lastRead - 1)
       })

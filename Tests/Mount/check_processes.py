@@ -166,6 +166,12 @@ def creation_and_end():
         if any(len(k) != 2 for k in stories.values()): print('told more than once: %s' % {p: k for p, k in stories.items() if len(k) != 2})
         wrong = {p: k for p, k in stories.items() if k[0] != 'created' or k.count('terminated') != 1 or k[-1] != 'terminated'}
         expect('200 short processes: all told, the end once and last', not wrong, wrong)
+        # Escaped in JSON it would be three packets long.
+        long = subprocess.Popen([SHELL, '-c', 'read x #' + '\x01' * 30000], stdin=subprocess.PIPE)
+        s.wait('the long command line', lambda s: s.story(long.pid))
+        long.kill()
+        long.wait()
+        expect('a command line has its bound', len(s.told([long.pid])[0][2]['process']['command_line']) == 4096)
         with Shell() as shell:
             before = len(s.told([shell.pid]))
             shell.do('( : )')
@@ -358,7 +364,7 @@ def friendly():
         expect('friendly: one for all', m.status()['amendments'] == '1 friendly process')
         m.process.send_signal(signal.SIGHUP)
         wait_for('the reload', lambda: m.status()['amendments'] is None)
-        expect('friendly: dropped by SIGHUP', not stranger.set(path))
+        expect('friendly: dropped by SIGHUP, which says so', not stranger.set(path) and '1 friendly process' in m.told(), m.told())
 
 
 @check
