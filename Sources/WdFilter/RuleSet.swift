@@ -144,11 +144,6 @@ package final class RuleSet: Sendable {
   package let monitored: [MonitoredRule]
   package let processes: [ProcessRule]
   package let exclusions: [ExcludedExecutable]
-  let documents: DocumentOpenList
-  /// Added by message: their processes are Friendly whatever the entries of the policy say.
-  package let friendly: [ProcessRule]
-  /// Changed by message.
-  let processChanges: [ProcessKey: ProcessChange]
   /// Values that are not read by processes with certain flags.
   package let queryDenied: [QueryDeniedValue]
   let queryDeniedNames: [UnicodeName]
@@ -156,6 +151,11 @@ package final class RuleSet: Sendable {
   let hits: HitCounters
   /// The OR of all rules (MonitoredKeysRules).
   package let monitoredBits: RuleBits
+  let documents: DocumentOpenList
+  /// Added by message: their processes are Friendly whatever the entries of the policy say.
+  package let friendly: [ProcessRule]
+  /// Changed by message.
+  let processChanges: [ProcessKey: ProcessChange]
 
   package init(
     mode: RuleMode = .enforce, subtree: SubtreeMode = .strict, hardened: [HardenedKey] = [],

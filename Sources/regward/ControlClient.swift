@@ -38,13 +38,15 @@ struct ControlClient: ~Copyable {
   /// What the daemon sends next, as long as that takes; nil when the mount has ended.
   func receive() throws(MountFailure) -> JSONValue? {
     var packet: [UInt8]?
+    var isReset = false
     while true {
       do throws(SystemError) {
         packet = try SequencedSocket.receive(from: descriptor)
         break
       } catch {
-        if error.code == ECONNRESET { break }
-        if error.code != EINTR { throw .system("no answer", error.code) }
+        // The daemon has closed without reading all that was sent; what it said before comes behind that error.
+        guard error.code == EINTR || error.code == ECONNRESET && !isReset else { throw .system("no answer", error.code) }
+        isReset = isReset || error.code == ECONNRESET
       }
     }
     guard let packet else { return nil }

@@ -448,7 +448,10 @@ for message in json.loads(sys.argv[2]):
         s.connect(sys.argv[1])
         try: s.send(json.dumps(message).encode())
         except OSError: pass
-        answers.append(json.loads(s.recv(65536))['error'])
+        # The daemon closes without reading: that error comes before what it said.
+        try: answer = s.recv(65536)
+        except ConnectionResetError: answer = s.recv(65536)
+        answers.append(json.loads(answer)['error'])
         try: rest = s.recv(65536)
         except ConnectionResetError: rest = b''
         if rest: answers.append(rest.decode())
