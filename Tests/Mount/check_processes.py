@@ -7,7 +7,7 @@ processes, its refusals, its traces in the log, and the commands that stand on i
 BINARY is regward; make-hive-samples lies beside it. Prints PASS or FAIL and a name for each check and closes with
 `N passed, M failed`; exits with 1 when anything failed. Standard library only. Leaves no mount, no process and no file behind.
 """
-import json, os, shutil, signal, socket, subprocess, sys, time
+import atexit, json, os, shutil, signal, socket, subprocess, sys, time
 
 import check_control as control
 from check_control import Failure, HOSTNAME, DOMAIN, Mount, STRANGER, echo, expect, read, request, run, wait_for
@@ -41,6 +41,21 @@ def check(function):
 
 
 # ---------------------------------------------------------------- what is driven
+
+STARTED = []
+
+
+def begin(*arguments, **more):
+    """A process that does not outlive the checks, however they end."""
+    STARTED.append(subprocess.Popen(*arguments, **more))
+    return STARTED[-1]
+
+
+@atexit.register
+def end_all():
+    for process in STARTED:
+        if process.poll() is None: process.kill()
+
 
 class Subscriber:
     """A connection that subscribed. `told(pids)` is what it has heard of them so far, in order, as (kind, pid, event)."""
@@ -80,7 +95,7 @@ class Subscriber:
 
 class Sleeper:
     def __init__(self, path=SLEEP):
-        self.process = subprocess.Popen([path, '600'], stdin=subprocess.DEVNULL)
+        self.process = begin([path, '600'], stdin=subprocess.DEVNULL)
         self.pid = self.process.pid
 
     def end(self):
@@ -97,7 +112,7 @@ class Shell:
                 os.setgroups([])
                 os.setgid(uid)
                 os.setuid(uid)
-        self.process = subprocess.Popen(
+        self.process = begin(
             [SHELL], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, preexec_fn=become, cwd='/')
         self.pid = self.process.pid
 
@@ -158,7 +173,7 @@ def creation_and_end():
         # However short; what a gap in the connector's numbers may tell a second time is the beginning.
         short = []
         for _ in range(200):
-            p = subprocess.Popen(['/bin/true'])
+            p = begin(['/bin/true'])
             p.wait()
             short.append(p.pid)
         s.wait('200 ends', lambda s: sum(k == 'terminated' for k, _ in s.story(*short)) >= 200)
@@ -167,7 +182,7 @@ def creation_and_end():
         wrong = {p: k for p, k in stories.items() if k[0] != 'created' or k.count('terminated') != 1 or k[-1] != 'terminated'}
         expect('200 short processes: all told, the end once and last', not wrong, wrong)
         # Escaped in JSON it would be three packets long.
-        long = subprocess.Popen([SHELL, '-c', 'read x #' + '\x01' * 30000], stdin=subprocess.PIPE)
+        long = begin([SHELL, '-c', 'read x #' + '\x01' * 30000], stdin=subprocess.PIPE)
         s.wait('the long command line', lambda s: s.story(long.pid))
         long.kill()
         long.wait()
@@ -275,9 +290,9 @@ def a_slow_subscriber():
     with Mount(POLICY) as m, Subscriber(m) as s:
         for _ in range(60):
             subprocess.run(['/bin/sh', '-c', 'n=0; while [ $n -lt 60 ]; do /bin/true; n=$((n+1)); done'])
-        begin = time.monotonic()
+        start = time.monotonic()
         expect('slow: the mount goes on', echo('x', m.file(DOMAIN)) and m.ask('QUERY_STATISTICS')['status'] == 'ok'
-               and time.monotonic() - begin < 5)
+               and time.monotonic() - start < 5)
         s.take(0.5)
         expect('slow: what he lost is told, the rest comes in order', s.lost > 0 and len(s.events) + s.lost >= 7200, (s.lost, len(s.events)))
         x = Sleeper()
@@ -381,7 +396,7 @@ def documents():
         event = [e for e in m.events() if e['event']['action'] == 'DocOpen'][0]
         expect('documents: type 7, key, rule', event['regward']['message_type'] == 7 and event['registry']['key'].endswith('Tcpip\\Parameters')
                and event['regward']['rule_source'] == m.policy + ':15', event)
-        x = subprocess.Popen(['cat'], stdin=subprocess.PIPE)
+        x = begin(['cat'], stdin=subprocess.PIPE)
         wait_for('cat', lambda: os.readlink('/proc/%d/exe' % x.pid).endswith('/cat'))
         expect('documents: in the list', processes(m)[x.pid]['doc_open'] == 'pdf')
         answer = m.ask('SET_DOC_OPEN_RULE', doc_open=[dict(image='HEAD', extension='txt'), dict(image='head', extension='pdf')])
@@ -488,7 +503,7 @@ def commands():
         alive = {int(p) for p in os.listdir('/proc') if p.isdigit()}
         expect('processes: --json has the driver and the sleeper', {os.getpid(), x.pid} <= set(listed) and listed[x.pid]['trusted'])
         expect('processes: nobody is listed who is dead', all(p in alive or not os.path.exists('/proc/%d' % p) for p in listed))
-        follow = subprocess.Popen([control.REGWARD, 'processes', '--follow', m.path], stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True)
+        follow = begin([control.REGWARD, 'processes', '--follow', m.path], stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True)
         while True:
             line = follow.stdout.readline().split()
             if not line: raise Failure('no refresh')
