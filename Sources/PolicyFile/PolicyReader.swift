@@ -38,7 +38,8 @@ struct PolicyParts {
   func ruleSet(version: UInt64) -> RuleSet {
     RuleSet(
       mode: mode, subtree: subtree, hardened: hardened, monitored: monitored.map(\.rule),
-      processes: processes, exclusions: exclusions, documentRules: documentRules, queryDenied: queryDenied ?? QueryDeniedValue.standard,
+      processes: processes, exclusions: exclusions, documentRules: documentRules,
+      queryDenied: queryDenied ?? QueryDeniedValue.standard,
       reportsFailures: reportsFailures, sync: sync, queue: queue, version: version)
   }
 }

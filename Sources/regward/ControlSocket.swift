@@ -162,16 +162,19 @@ final class ControlSocket: Sendable {
         while read(wake.reader, &bytes, bytes.count) > 0 {}
       }
       for (index, client) in clients.enumerated().reversed() where waits[index + 2].revents != 0 {
-        let ready = Int32(waits[index + 2].revents)
-        // A hang-up is found by receiving.
-        guard ready & Int32(POLLOUT) != 0 && !client.connection.sendOutput() || ready & ~Int32(POLLOUT) != 0 && !handlePacket(of: client)
-        else { continue }
+        guard !attend(to: client, Int32(waits[index + 2].revents)) else { continue }
         drop(client)
         clients.remove(at: index)
       }
       if waits[1].revents != 0 { accept(into: &clients) }
       totals.withLock { $0.connections = clients.count }
     }
+  }
+
+  /// False when the connection is over; a hang-up is found by receiving.
+  private func attend(to client: Client, _ ready: Int32) -> Bool {
+    if ready & Int32(POLLOUT) != 0, !client.connection.sendOutput() { return false }
+    return ready & ~Int32(POLLOUT) == 0 || handlePacket(of: client)
   }
 
   private func drop(_ client: Client) {

@@ -223,10 +223,9 @@ struct ProcessMessageTests {
     defer { mount.end() }
     let slow = try mount.client()
     #expect(try slow.ask(#"{"message":"SUBSCRIBE_PROCESS_NOTIFICATIONS"}"#)?["status"]?.string == "ok")
-    let before = MonotonicClock.nanoseconds()
-    for number in 0..<6000 { try tell(mount, number % 2 == 0) }
+    let record = try own(mount)
+    for number in 0..<6000 { mount.processes.setInformation(Classification(flags: number % 2 == 0 ? 0x8 : 0), of: record) }
     #expect(try mount.client().ask(#"{"message":"QUERY_STATISTICS"}"#)?["status"]?.string == "ok")
-    #expect(MonotonicClock.nanoseconds() - before < 30_000_000_000)
     // He reads at last: what is left comes in order, and the gap is told.
     var last: Int64 = 0
     var lost: Int64 = 0
