@@ -8,6 +8,8 @@ package struct MountOptions: Hashable, Sendable {
   package var policy: String?
   /// Path of the event log; nil: none.
   package var log: String?
+  /// Beginning, end and trust of every process are events too.
+  package var logsProcesses = false
   /// The registry name of the hive's root; nil: by content and file name.
   package var location: String?
   package var userID: UInt32?
@@ -53,6 +55,7 @@ package struct MountOptions: Hashable, Sendable {
     case ("rw", nil): isReadOnly = false
     case ("force", nil): isForced = true
     case ("allow_other", nil): allowsOthers = true
+    case ("log-processes", nil): logsProcesses = true
     case ("policy", let value?) where !value.isEmpty: policy = value
     case ("log", let value?) where !value.isEmpty: log = value
     case ("at", let value?) where !value.isEmpty: location = value
@@ -64,7 +67,7 @@ package struct MountOptions: Hashable, Sendable {
       guard umask <= 0o777 else { throw Problem(description: "option umask: \(value) is more than 777") }
     case ("policy", _), ("log", _), ("at", _), ("fsname", _), ("uid", nil), ("gid", nil), ("umask", nil):
       throw Problem(description: "option \(name) needs a value: \(name)=…")
-    case ("ro", _?), ("rw", _?), ("force", _?), ("allow_other", _?):
+    case ("ro", _?), ("rw", _?), ("force", _?), ("allow_other", _?), ("log-processes", _?):
       throw Problem(description: "option \(name) takes no value")
     default:
       if value == nil, Self.handedOn.contains(name) {

@@ -1,6 +1,6 @@
 internal import Executive
 
-/// Makes of a notification one line of JSON: Elastic Common Schema, with Sysmon's names inside `winlog.event_data`
+/// Makes of an event one line of JSON: Elastic Common Schema, with Sysmon's names inside `winlog.event_data`
 /// (events.md), so that Elastic's registry rules and Sigma's read the same line.
 package struct EventEncoder: Sendable {
   /// The version of ECS that the names are from.
@@ -30,6 +30,15 @@ package struct EventEncoder: Sendable {
   package init(currentControlSet: UInt32? = nil) { self.currentControlSet = currentControlSet }
 
   /// The event as one line, its line feed included.
+  package func line(for event: borrowing Event, loss: Loss = Loss()) -> [UInt8] {
+    switch copy event {
+    case .registry(let event): line(for: event, loss: loss)
+    case .process(let event): line(for: event, loss: loss)
+    case .documentOpen(let event): line(for: event, loss: loss)
+    case .control(let event): line(for: event, loss: loss)
+    }
+  }
+
   package func line(for notification: borrowing Notification, loss: Loss = Loss()) -> [UInt8] {
     let event = copy notification
     let key = EventKeyName(event.keyName)
@@ -122,16 +131,19 @@ package struct EventEncoder: Sendable {
     if !event.matchHashes.isEmpty { json.member("match_hashes", event.matchHashes) }
     if let data = event.oldValue { json.object("previous") { EventData(data).write(to: &$0) } }
     json.member("session_id", event.process.sessionID)
-    if !loss.isNone {
-      json.object("lost") { json in
-        json.member("dropped", loss.dropped)
-        json.member("failed", loss.failed)
-        if loss.errno != 0 { json.member("errno", loss.errno) }
-      }
+    write(loss, to: &json)
+  }
+
+  static func write(_ loss: Loss, to json: inout JSONWriter) {
+    guard !loss.isNone else { return }
+    json.object("lost") { json in
+      json.member("dropped", loss.dropped)
+      json.member("failed", loss.failed)
+      if loss.errno != 0 { json.member("errno", loss.errno) }
     }
   }
 
-  private static func writeProcess(_ process: ProcessDescription, to json: inout JSONWriter) {
+  static func writeProcess(_ process: ProcessDescription, to json: inout JSONWriter) {
     json.member("pid", process.processID)
     json.member("entity_id", entityID(process))
     json.member("start", process.startTime?.rfc3339)
@@ -163,11 +175,11 @@ package struct EventEncoder: Sendable {
   }
 
   /// A value's name at the end of a path, `(Default)` for the one without.
-  private static func sysmonName(ofValue name: UnicodeName) -> String {
+  static func sysmonName(ofValue name: UnicodeName) -> String {
     name.isEmpty ? "(Default)" : EventKeyName.text(name.units)
   }
 
-  private static func programName(_ process: ProcessDescription) -> String? {
+  static func programName(_ process: ProcessDescription) -> String? {
     process.executable.flatMap { $0.split(separator: "/").last }.map { String($0) }
   }
 

@@ -1,7 +1,7 @@
 internal import Glibc
 internal import Synchronization
 
-/// Appends each notification to a file as one line of JSON (`--log FILE`).
+/// Appends each event to a file as one line of JSON (`--log FILE`).
 ///
 /// Lines are kept back until the queue is empty or 64 KiB are together, then written at once. A line stands in the file whole
 /// or not at all: of a write that the file took in part, the rest of the line it tore is kept and goes out first; the lines
@@ -69,10 +69,10 @@ package final class FileSink: NotificationSink {
   /// fails then, the old file stays.
   package func reopen() { mustReopen.store(true, ordering: .releasing) }
 
-  package func deliver(_ notification: borrowing Notification, dropped: UInt64) {
+  package func deliver(_ event: borrowing Event, dropped: UInt64) {
     state.withLock { state in
       state.untold.dropped += dropped
-      state.lines.append(contentsOf: encoder.line(for: notification, loss: state.untold))
+      state.lines.append(contentsOf: encoder.line(for: event, loss: state.untold))
       state.lineCount += 1
       if !state.untold.isNone { state.told.append((state.lines.count, state.untold)) }
       state.untold = EventEncoder.Loss()

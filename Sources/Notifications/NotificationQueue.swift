@@ -8,7 +8,7 @@ internal import Synchronization
 /// The sinks share the thread: a slow one delays the others, nobody else.
 package final class NotificationQueue: Sendable {
   private struct State: Sendable {
-    var ring: NotificationRing
+    var ring: EventRing
     var enqueued: UInt64 = 0
     var delivered: UInt64 = 0
     var dropped: UInt64 = 0
@@ -19,7 +19,7 @@ package final class NotificationQueue: Sendable {
   }
 
   private enum Step {
-    case deliver(Notification)
+    case deliver(Event)
     case sleep
     case stop
   }
@@ -33,7 +33,7 @@ package final class NotificationQueue: Sendable {
   /// Starts the thread, which holds the queue until `shutdown`. Where the system has no thread to give, notifications wait
   /// (and the oldest are dropped) until `shutdown` delivers them itself.
   package init(capacity: Int = 16384, sinks: [any NotificationSink]) {
-    state = Mutex(State(ring: NotificationRing(capacity: capacity)))
+    state = Mutex(State(ring: EventRing(capacity: capacity)))
     self.sinks = sinks
     let started = SystemThread(name: "notifications") { self.drain() }
     thread.withLock { $0 = started }
@@ -44,19 +44,22 @@ package final class NotificationQueue: Sendable {
     state.withLock { ($0.enqueued, $0.delivered, $0.dropped) }
   }
 
-  /// Gives `notification` its sequence number and queues it, in constant time. After `shutdown` it is dropped and counted.
-  package func enqueue(_ notification: consuming Notification) {
-    var queued: Notification? = consume notification
+  package func enqueue(_ notification: consuming Notification) { enqueue(.registry(notification)) }
+
+  /// Gives `event` its sequence number and queues it, in constant time. After `shutdown` it is dropped and counted. What happens to
+  /// processes takes half of the room at most: anybody can start as many as he likes, and must not push out what was refused to him.
+  package func enqueue(_ event: consuming Event) {
+    var queued: Event? = consume event
     // What gives way is freed after the lock.
-    let (displaced, mustWake) = state.withLock { state -> (Notification?, Bool) in
-      guard var notification = queued.take() else { return (nil, false) }
+    let (displaced, mustWake) = state.withLock { state -> (Event?, Bool) in
+      guard var event = queued.take() else { return (nil, false) }
       state.enqueued += 1
-      notification.sequence = state.enqueued
-      guard !state.isStopping else {
+      event.sequence = state.enqueued
+      guard !state.isStopping, !event.isPlentiful || state.ring.count < state.ring.capacity / 2 else {
         state.dropped += 1
-        return (notification, false)
+        return (event, false)
       }
-      let displaced = state.ring.push(notification)
+      let displaced = state.ring.push(event)
       if displaced != nil { state.dropped += 1 }
       defer { state.isIdle = false }
       return (displaced, state.isIdle)
@@ -79,7 +82,7 @@ package final class NotificationQueue: Sendable {
       thread.join()
     } else {
       // The ring is emptied one by one, so that the thread, should it come back, finds nothing and ends.
-      while let abandoned = state.withLock({ state -> Notification? in
+      while let abandoned = state.withLock({ state -> Event? in
         let oldest = state.ring.pop()
         if oldest != nil { state.dropped += 1 }
         return oldest
@@ -94,11 +97,11 @@ package final class NotificationQueue: Sendable {
     var lastSequence: UInt64 = 0
     while true {
       switch nextStep() {
-      case .deliver(let notification):
+      case .deliver(let event):
         // Only the oldest are dropped, so what is missing before this one is exactly what the queue dropped.
-        let dropped = notification.sequence - lastSequence - 1
-        lastSequence = notification.sequence
-        for sink in sinks { sink.deliver(notification, dropped: dropped) }
+        let dropped = event.sequence - lastSequence - 1
+        lastSequence = event.sequence
+        for sink in sinks { sink.deliver(event, dropped: dropped) }
         state.withLock { $0.delivered += 1 }
       case .sleep:
         for sink in sinks { sink.flush() }

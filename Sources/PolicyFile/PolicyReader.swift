@@ -30,6 +30,7 @@ struct PolicyParts {
   var processes: [ProcessRule] = []
   var monitored: [MonitoredEntry] = []
   var exclusions: [ExcludedExecutable] = []
+  var documentRules: [DocumentOpenEntry] = []
   /// Where an id was given first.
   var processIDs: [String: RuleSource] = [:]
   var monitoredIDs: [String: RuleSource] = [:]
@@ -37,7 +38,8 @@ struct PolicyParts {
   func ruleSet(version: UInt64) -> RuleSet {
     RuleSet(
       mode: mode, subtree: subtree, hardened: hardened, monitored: monitored.map(\.rule),
-      processes: processes, exclusions: exclusions, queryDenied: queryDenied ?? QueryDeniedValue.standard,
+      processes: processes, exclusions: exclusions, documentRules: documentRules,
+      queryDenied: queryDenied ?? QueryDeniedValue.standard,
       reportsFailures: reportsFailures, sync: sync, queue: queue, version: version)
   }
 }
@@ -62,12 +64,12 @@ struct PolicyReader {
 
   static let known = [
     "version", "mode", "subtree", "report_failures", "include", "hardened", "query_denied", "processes", "monitored",
-    "exclusions", "sync", "queue",
+    "exclusions", "doc_open", "sync", "queue",
   ]
   /// What one policy has once, in the file that includes the others.
   private static let once = ["mode", "subtree", "report_failures", "sync", "queue"]
   private static let flagNames = ProcessFlags.named.map { ($0.name, $0.bit.rawValue) }
-  private static let later = ["doc_open", "sigma"]
+  private static let later = ["sigma"]
 
   /// Adds what `text` says to `parts` and gives the files that it includes; there are `problems` if it is not right.
   mutating func read(_ text: String, isIncluded: Bool, into parts: inout PolicyParts) -> [(path: String, Place)] {
@@ -93,6 +95,7 @@ struct PolicyReader {
     parts.processes += list(document["processes"]) { $0.processRule($1) }
     parts.monitored += list(document["monitored"]) { $0.monitoredRule($1) }
     parts.exclusions += list(document["exclusions"]) { $0.exclusion($1) }
+    parts.documentRules += list(document["doc_open"]) { $0.documentRule($1) }
     refuseDuplicates(document["processes"], &parts.processIDs)
     refuseDuplicates(document["monitored"], &parts.monitoredIDs)
     return list(document["include"]) { reader, node in
@@ -303,10 +306,33 @@ struct PolicyReader {
     return word.isEmpty ? nil : word
   }
 
+  /// A path, the beginning of one (`/folder/**`), or a file's name.
   private mutating func exclusion(_ node: Node) -> ExcludedExecutable? {
-    guard let pattern = executablePattern(node) else { return nil }
+    guard let given = text(node) else { return nil }
+    if let pattern = ExecutablePattern(fileName: given) {
+      warn(node, "every program of root's with the name \(given) is excluded, wherever it lies; a path says which")
+      return ExcludedExecutable(pattern: pattern, source: source(node))
+    }
+    guard let pattern = ExecutablePattern(given) else {
+      error(node, "an exclusion is a path beginning with /, or the name of a file")
+      return nil
+    }
     checkOwner(pattern, place(node))
     return ExcludedExecutable(pattern: pattern, source: source(node))
+  }
+
+  private mutating func documentRule(_ node: Node) -> DocumentOpenEntry? {
+    guard let entry = mapping(node, "a doc_open entry", known: ["image", "extension"]) else { return nil }
+    guard let image = entry["image"], let ending = entry["extension"] else {
+      error(node, entry["image"] == nil ? "'image' is missing" : "'extension' is missing")
+      return nil
+    }
+    guard let imageName = text(image), let fileExtension = text(ending) else { return nil }
+    if imageName.isEmpty || imageName.contains("/") { error(image, "an image is the name of a program's file: no path") }
+    if fileExtension.isEmpty || fileExtension.hasPrefix(".") || fileExtension.contains("\\") {
+      error(ending, "an extension is what stands behind the dot: pdf")
+    }
+    return DocumentOpenEntry(imageName: imageName, fileExtension: fileExtension, source: source(node))
   }
 
   private mutating func executablePattern(_ node: Node) -> ExecutablePattern? {

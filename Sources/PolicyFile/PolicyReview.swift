@@ -11,6 +11,7 @@ struct PolicyReview {
   init(_ parts: PolicyParts, _ rules: RuleSet) {
     shadows(parts.monitored)
     hashes(parts.monitored)
+    documents(parts.documentRules)
     if parts.monitored.count * rules.hardened.count <= Self.maximumComparisons {
       hardened(parts.monitored, rules.hardened)
     }
@@ -72,6 +73,19 @@ struct PolicyReview {
           "the hash is that of '\(first.rule.id)' (\(first.rule.source)) too: events cannot tell them apart")
       } else {
         taken[hash] = entry
+      }
+    }
+  }
+
+  /// A process carries one rule.
+  private mutating func documents(_ entries: [DocumentOpenEntry]) {
+    var taken: [String: RuleSource] = [:]
+    for entry in entries {
+      if let first = taken[entry.imageName.lowercased()] {
+        let place = PolicyPlace(file: entry.source.file, line: entry.source.line, column: entry.source.column)
+        warn(place, "this entry adds nothing: \(first) has an extension for \(entry.imageName)")
+      } else {
+        taken[entry.imageName.lowercased()] = entry.source
       }
     }
   }

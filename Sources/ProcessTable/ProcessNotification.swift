@@ -13,13 +13,16 @@ package struct ProcessNotification: Hashable, Sendable {
   package let imageFileName: String?
   package let operationType: OperationType
   package let isTrusted: Bool?
+  /// Told again on request: nothing has changed. (The image alone does not say so: that of some processes cannot be read.)
+  package let isRefresh: Bool
   /// The extended form's process context. Nil when the process was gone before it could be read, and after its end.
   package let record: ProcessRecord?
 
   private init(
     _ processID: Int32, _ operationType: OperationType, parentID: Int32? = nil, imageFileName: String? = nil,
-    isTrusted: Bool? = nil, record: ProcessRecord? = nil
+    isTrusted: Bool? = nil, isRefresh: Bool = false, record: ProcessRecord? = nil
   ) {
+    self.isRefresh = isRefresh
     self.processID = processID
     self.parentID = parentID
     self.imageFileName = imageFileName
@@ -47,6 +50,7 @@ package struct ProcessNotification: Hashable, Sendable {
 
   static func refresh(_ record: ProcessRecord) -> ProcessNotification {
     ProcessNotification(
-      record.processID, .trust, imageFileName: record.facts.executable, isTrusted: record.isTrusted, record: record)
+      record.processID, .trust, imageFileName: record.facts.executable, isTrusted: record.isTrusted, isRefresh: true,
+      record: record)
   }
 }

@@ -232,6 +232,11 @@ package final class ProcessTable: Sendable {
       state.withLock { state in state.readings.removeAll { $0 === reading } }
       return .gone
     }
+    // Nobody asks, and what is left is no process any more (PF_EXITING): it was told of, or never will be.
+    if ids == nil, let flags: UInt32 = stat.field(9), flags & 0x4 != 0, (leader.threadCount() ?? 0) <= 1 {
+      state.withLock { state in state.readings.removeAll { $0 === reading } }
+      return .gone
+    }
     let file = task.executable()
     let commandLine = task.read("cmdline", limit: Self.commandLineLimit)?.bytes ?? []
     let hash = Self.hash(commandLine)

@@ -182,6 +182,8 @@ struct ProcessTableState: ~Copyable {
       for reading in readings where reading.processID == process { reading.isOutdated = true }
     case .exit(let thread, let process):
       _ = threads.remove(thread)
+      // Whoever reads it looks again: a record of its remains would be told as a new process.
+      if thread == process { for reading in readings where reading.processID == process { reading.isOutdated = true } }
       let isKnown = records[process] != nil || followed[process] != nil || tainted[process] != nil
       guard isKnown, thread == process || leaderless[process] != nil else { return }
       if TaskDirectory.open(process)?.hasEnded() != false { end(process) } else { leaderless[process] = true }

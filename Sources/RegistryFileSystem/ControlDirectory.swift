@@ -59,6 +59,14 @@ package protocol ControlHandler: AnyObject, Sendable {
   func stats() -> String
 }
 
+/// Who wants to know of values that are opened.
+package protocol OpenWatcher: AnyObject, Sendable {
+  /// Whether values of that name matter; asked at every open.
+  func isWatched(_ valueName: UnicodeName) -> Bool
+  /// A value of a name that matters was opened, or made; the name of its key is complete.
+  func opened(_ valueName: UnicodeName, of keyName: UnicodeName, by caller: Caller)
+}
+
 /// One open handle of a control file. Offsets mean nothing: what is written is a line, what is read is the answer to it.
 package final class ControlSession: Sendable {
   private struct State {

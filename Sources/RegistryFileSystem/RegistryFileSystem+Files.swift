@@ -26,10 +26,10 @@ extension RegistryFileSystem {
     state.type = type
     var keepsCache = false
     var isJudged = false
+    let (parent, name) = value.withLock { ($0.parent, $0.name) }
     if isWritable {
       guard !registry.isReadOnly else { throw .readOnly }
       guard case .value(let isRaw) = node.kind, !isRaw else { throw .notPermitted }
-      let (parent, name) = value.withLock { ($0.parent, $0.name) }
       let admission: Admission
       do { admission = try registry.admitSetValue(of: parent, named: name, by: caller) } catch { throw Errno(error) }
       if flags & O_TRUNC != 0 {
@@ -39,7 +39,6 @@ extension RegistryFileSystem {
       }
       value.withLock { $0.writers += 1 }
     } else {
-      let (parent, name) = value.withLock { ($0.parent, $0.name) }
       if registry.callbacks.isQueryWatched(of: name) {
         isJudged = true
         do { try registry.queryValue(of: parent, named: name, by: caller) { () throws(NTStatus) in } } catch {
@@ -55,6 +54,7 @@ extension RegistryFileSystem {
     let file = OpenFile(
       node: node, isWritable: isWritable, appends: flags & O_APPEND != 0, isJudged: isJudged, opener: caller,
       state: state)
+    tellOpened(name, of: parent, by: caller)
     return (file, keepsCache)
   }
 
@@ -120,6 +120,7 @@ extension RegistryFileSystem {
     node.value?.withLock { $0.pendingFile = file }
     // The kernel forgets the directory's times with the answer; what is set later tells again what was told since.
     dropTimes(of: key, isKnown: true)
+    tellOpened(wanted.name, of: key, by: caller)
     let found = Found(node: node, name: wanted.name)
     return (try entry(for: found, spelled: spelled), file)
   }

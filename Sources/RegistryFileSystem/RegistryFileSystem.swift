@@ -10,13 +10,16 @@ package final class RegistryFileSystem: Sendable {
   let presentation: Presentation
   let inodes: InodeTable
   let handler: any ControlHandler
+  private let openWatcher: (any OpenWatcher)?
   private let cacheBox = Mutex<(any KernelCache)?>(nil)
   /// The longest text a value can have, bytes; beyond it a write is refused at once.
   let largestText: Int
 
   package init(
-    registry: Registry, presentation: Presentation, largestText: Int, handler: any ControlHandler
+    registry: Registry, presentation: Presentation, largestText: Int, handler: any ControlHandler,
+    openWatcher: (any OpenWatcher)? = nil
   ) {
+    self.openWatcher = openWatcher
     self.registry = registry
     self.presentation = presentation
     self.largestText = largestText
@@ -28,6 +31,12 @@ package final class RegistryFileSystem: Sendable {
   package func attach(_ cache: any KernelCache) { cacheBox.withLock { $0 = cache } }
 
   var cache: (any KernelCache)? { cacheBox.withLock { $0 } }
+
+  /// A value was opened, or made: who waits for such names is told.
+  func tellOpened(_ name: UnicodeName, of key: KeyControlBlock, by caller: Caller) {
+    guard let openWatcher, openWatcher.isWatched(name), let keyName = try? registry.completeName(of: key) else { return }
+    openWatcher.opened(name, of: keyName, by: caller)
+  }
 
   // MARK: Names
 

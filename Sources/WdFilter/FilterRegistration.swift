@@ -21,6 +21,7 @@ package final class FilterRegistration: Sendable {
 
   package let filter: RegistryFilter
   package let queries: QueryHardening
+  package let documents: DocumentOpenMonitor
   private let processes: ProcessTable
   private let callbacks: CallbackStack
   private let queriesCookie: CallbackCookie
@@ -30,12 +31,14 @@ package final class FilterRegistration: Sendable {
   /// `judgesChanges` is false for a read-only registry: reading is judged there as well.
   package init(
     rules: RuleSet, judgesChanges: Bool, processes: ProcessTable,
-    notify: @escaping @Sendable (consuming Notification) -> Void, refusals: RefusalLog, sync: SyncChannel? = nil,
-    in callbacks: CallbackStack
+    notify: @escaping @Sendable (consuming Notification) -> Void,
+    notifyOpen: @escaping @Sendable (consuming DocumentOpenEvent) -> Void = { _ in }, refusals: RefusalLog,
+    sync: SyncChannel? = nil, in callbacks: CallbackStack
   ) throws(Failure) {
     guard rules.passesSelfTest else { throw .selfTest }
     filter = RegistryFilter(rules: rules, processes: processes, notify: notify, refusals: refusals, sync: sync)
     queries = QueryHardening(rules: rules, processes: processes, notify: notify, refusals: refusals)
+    documents = DocumentOpenMonitor(rules: rules, processes: processes, notify: notifyOpen)
     self.callbacks = callbacks
     self.processes = processes
     queriesCookie = try Self.register(
@@ -67,6 +70,7 @@ package final class FilterRegistration: Sendable {
   package func replaceRules(_ rules: RuleSet) throws(Failure) {
     guard rules.passesSelfTest else { throw .selfTest }
     queries.replaceRules(rules)
+    documents.replaceRules(rules)
     // The cookies are ours and stay registered until `unregister`.
     try? callbacks.setInterests(rules.queryInterests, of: queriesCookie, queriedValues: rules.queriedValues)
     if let filterCookie { try? callbacks.setInterests(filter.interests | rules.interests, of: filterCookie) }
@@ -74,6 +78,11 @@ package final class FilterRegistration: Sendable {
     if let filterCookie { try? callbacks.setInterests(rules.interests, of: filterCookie) }
     // Until a process is judged anew, entries that ask for more than executable and ids do not match it.
     processes.reclassify()
+  }
+
+  /// The process is still the one that was meant.
+  package func isAlive(_ process: ProcessKey) -> Bool {
+    processes.record(ofProcess: process.processID)?.facts.startTicks == process.startTicks
   }
 
   /// Takes both callbacks out and waits for their calls in flight; the main one first.

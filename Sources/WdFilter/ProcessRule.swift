@@ -11,8 +11,18 @@ package struct ExecutablePattern: Hashable, Sendable {
   /// nil unless `text` is an absolute path.
   package init?(_ text: String) {
     guard text.hasPrefix("/") else { return nil }
+    self.init(text, units: text)
+  }
+
+  /// A file of that name in any folder; nil for a path.
+  package init?(fileName: String) {
+    guard !fileName.isEmpty, !fileName.contains("/") else { return nil }
+    self.init(fileName, units: "/**/" + fileName)
+  }
+
+  private init(_ text: String, units path: String) {
     self.text = text
-    units = Array(text.utf8)
+    units = Array(path.utf8)
     literalCount = units.firstIndex { $0 == UInt8(ascii: "*") || $0 == UInt8(ascii: "?") } ?? units.count
   }
 
@@ -125,6 +135,8 @@ package struct ProcessStanding: Hashable, Sendable {
     {
       flags.insert(.excluded)
     }
+    if let place = matching.friendly, Obstacle(process, of: ruleSet.friendly[place].when) == nil { flags.insert(.friendly) }
+    if let change = matching.change { change.apply(to: &flags, &rules) }
   }
 
   /// What keeps a matching entry from counting.
@@ -191,8 +203,15 @@ package struct ProcessStanding: Hashable, Sendable {
           "exclusion '\(exclusion.pattern.text)' (\(exclusion.source))",
           Obstacle(process, restsOnExecutable: true, namesExecutable: true)))
     }
+    if let entry = matching.friendly.map({ ruleSet.friendly[$0] }) {
+      remarks.append(remark("friendly process '\(entry.id)' (\(entry.source))", Obstacle(process, of: entry.when)))
+    }
     if remarks.isEmpty {
       remarks = ["no process entry of the policy matches \(process.executable ?? "the process"), uid \(process.userID)"]
+    }
+    if let change = matching.change {
+      let taken = change.clearedFlags.names + change.clearedRules.names
+      if !taken.isEmpty { remarks.append("SET_PROCESS_INFO has taken \(taken.joined(separator: ", ")) from it") }
     }
     let standing = ProcessStanding(of: process, under: ruleSet)
     let given = standing.flags.names + standing.rules.names
@@ -206,12 +225,16 @@ final class MatchingEntries: Sendable {
   private let rules: RuleSet
   let places: [Int]
   let exclusion: Int?
+  let friendly: Int?
+  let change: ProcessChange?
 
   /// Without `facts`, entries that ask for more than executable, uid and gid do not match.
   init(_ process: ProcessContext, _ facts: ProcessFacts?, under rules: RuleSet) {
     self.rules = rules
     places = rules.processes.indices.filter { rules.processes[$0].when.matches(process, facts) }
     exclusion = process.executable.flatMap { path in rules.exclusions.firstIndex { $0.pattern.matches(path) } }
+    friendly = rules.friendly.firstIndex { $0.when.matches(process, facts) }
+    change = rules.processChanges[ProcessKey(processID: process.processID, startTicks: process.startTicks)]
   }
 
   /// Those that the table remembers for the process, if they are of these rules.
@@ -226,6 +249,8 @@ extension RuleSet {
   package func classify(_ facts: ProcessFacts) -> Classification {
     let matching = MatchingEntries(facts.context, facts, under: self)
     let standing = ProcessStanding(of: facts.context, under: self, matching)
-    return Classification(flags: standing.flags.rawValue, rules: standing.rules.rawValue, note: matching)
+    return Classification(
+      documentOpenRule: documents.rule(ofExecutable: facts.context.executable), flags: standing.flags.rawValue,
+      rules: standing.rules.rawValue, note: matching)
   }
 }

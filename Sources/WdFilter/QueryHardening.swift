@@ -81,7 +81,8 @@ extension RuleSet {
   package var queryInterests: UInt64 {
     let flags = queryDenied.reduce(into: ProcessFlags()) { $0.formUnion($1.flags) }
     let given = processes.reduce(into: ProcessFlags()) { $0.formUnion($1.flags ?? []) }
-      .union(exclusions.isEmpty ? [] : .excluded)
+      .union(exclusions.isEmpty ? [] : .excluded).union(friendly.isEmpty ? [] : .friendly)
+      .union(processChanges.values.reduce(into: ProcessFlags()) { $0.formUnion($1.setFlags) })
     return mode == .off || flags.isDisjoint(with: given) ? 0 : NotifyClass.preQueryValueKey.bit | NotifyClass.preSaveKey.bit
   }
 }
@@ -128,7 +129,9 @@ package final class QueryHardening: RegistryCallback {
       of: operation, operation.preClass, status: status, decision, caller, oldValue: nil)
     if decision.verdict == .deny {
       refusals.record(notification, reason: decision.reason)
+      decision.process?.record?.countRefusal()
     }
+    decision.process?.record?.countNotification()
     notify(notification)
     return status
   }

@@ -79,6 +79,8 @@ package final class RegistryFilter: RegistryCallback {
         of: operation, operation.preClass, status: .accessDenied, decision, caller, oldValue: nil)
       notification.decidedBy = decidedBy
       refusals.record(notification, reason: decision.reason)
+      decision.process?.record?.countRefusal()
+      decision.process?.record?.countNotification()
       notify(notification)
       return .accessDenied
     }
@@ -146,6 +148,7 @@ package final class RegistryFilter: RegistryCallback {
     var notification = Self.notification(
       of: operation, operation.postClass, status: status, watch.decision, call.caller, oldValue: watch.oldValue)
     notification.decidedBy = watch.decidedBy
+    watch.decision.process?.record?.countNotification()
     notify(notification)
     return .success
   }
@@ -181,18 +184,8 @@ package final class RegistryFilter: RegistryCallback {
   }
 
   private static func describe(_ process: ProcessContext?, _ caller: Caller) -> ProcessDescription {
-    guard let process else {
-      return ProcessDescription(
+    process.map { ProcessDescription($0) }
+      ?? ProcessDescription(
         processID: 0, threadID: caller.threadID, userID: caller.userID, groupID: caller.groupID)
-    }
-    var description = ProcessDescription(
-      processID: process.processID, threadID: process.threadID, userID: process.userID, groupID: process.groupID)
-    description.startTicks = process.startTicks
-    description.startTime = process.startTime
-    description.executable = process.executable
-    description.commandLine = process.commandLine
-    description.parentID = process.parentID
-    description.sessionID = process.sessionID
-    return description
   }
 }

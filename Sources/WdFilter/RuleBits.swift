@@ -108,6 +108,11 @@ package struct ProcessRules: OptionSet, Hashable, Sendable {
   package static let notifyRegistryOperationSync = ProcessRules(rawValue: 0x200000)
   package static let notifyProcessCmdLine = ProcessRules(rawValue: 0x2000_0000)
 
+  /// Makes a process trusted (MpUpdateProcessTrust); the driver's name for it is not known.
+  static let trusts = ProcessRules(rawValue: 0x20)
+  /// Rules that give rights, or make others believe in the process.
+  package static let privileges: ProcessRules = [.allowAllRegistryOperations, .trusts]
+
   package static let named: [(name: String, bit: ProcessRules)] = [
     ("AllowAllRegistryOperations", .allowAllRegistryOperations),
     ("NotifyRegistryOperationSync", .notifyRegistryOperationSync), ("NotifyProcessCmdLine", .notifyProcessCmdLine),

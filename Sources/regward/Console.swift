@@ -24,5 +24,20 @@ enum Console {
     }
   }
 
+  /// Paths and names are anybody's: control characters must not reach a terminal.
+  static func printable(_ text: String) -> String {
+    String(String.UnicodeScalarView(text.unicodeScalars.map { scalar in
+      scalar.value < 0x20 || (0x7F...0x9F).contains(scalar.value) ? "\u{FFFD}" : scalar
+    }))
+  }
+
+  /// Columns of the terminal that standard output is; nil when it is none.
+  static var width: Int? {
+    guard isatty(STDOUT_FILENO) == 1 else { return nil }
+    var size = winsize()
+    guard ioctl(STDOUT_FILENO, UInt(TIOCGWINSZ), &size) == 0, size.ws_col > 0 else { return 80 }
+    return Int(size.ws_col)
+  }
+
   static func reason(_ code: Int32) -> String { String(cString: strerror(code)) }
 }

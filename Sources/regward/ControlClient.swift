@@ -31,16 +31,25 @@ struct ControlClient: ~Copyable {
     let failure = SequencedSocket.send(Array(message.json.utf8), to: descriptor)
     // A refusal may lie there already, from a daemon that has hung up.
     guard failure == 0 || failure == EPIPE || failure == ECONNRESET else { throw .system("cannot send", failure) }
+    guard let answer = try receive() else { throw MountFailure("the daemon hung up", status: MountFailure.systemStatus) }
+    return answer
+  }
+
+  /// What the daemon sends next, as long as that takes; nil when the mount has ended.
+  func receive() throws(MountFailure) -> JSONValue? {
     var packet: [UInt8]?
+    var isReset = false
     while true {
       do throws(SystemError) {
         packet = try SequencedSocket.receive(from: descriptor)
         break
       } catch {
-        if error.code != EINTR { throw .system("no answer", error.code) }
+        // The daemon has closed without reading all that was sent; what it said before comes behind that error.
+        guard error.code == EINTR || error.code == ECONNRESET && !isReset else { throw .system("no answer", error.code) }
+        isReset = isReset || error.code == ECONNRESET
       }
     }
-    guard let packet else { throw MountFailure("the daemon hung up", status: MountFailure.systemStatus) }
+    guard let packet else { return nil }
     return try Self.parse(packet)
   }
 

@@ -1,7 +1,10 @@
+internal import Executive
 internal import Glibc
 internal import Notifications
 internal import PolicyFile
+internal import ProcessTable
 internal import Synchronization
+internal import WdFilter
 
 /// Understands the messages of the control socket (wdfilter.md 8). Called on the socket's thread only.
 ///
@@ -15,24 +18,14 @@ final class ControlService: Sendable {
     var cutsOff = false
   }
 
-  private let update: @Sendable (String?) throws(PolicyError) -> RulesInForce.Update
-  private let version: @Sendable () -> UInt64
-  private let statistics: @Sendable () -> JSONValue
-  private let sync: SyncChannel
+  let mount: ControlledMount
   /// The connection that is the sync client, and its number in the channel.
   private let client = Mutex<(connection: ControlConnection, id: UInt64)?>(nil)
+  private let subscriptions = Mutex<[ObjectIdentifier: ProcessSubscription]>([:])
 
-  init(
-    sync: SyncChannel, version: @escaping @Sendable () -> UInt64, statistics: @escaping @Sendable () -> JSONValue,
-    update: @escaping @Sendable (String?) throws(PolicyError) -> RulesInForce.Update
-  ) {
-    self.sync = sync
-    self.version = version
-    self.statistics = statistics
-    self.update = update
-  }
+  init(_ mount: ControlledMount) { self.mount = mount }
 
-  private struct Refusal: Error {
+  struct Refusal: Error {
     let reason: String
     init(_ reason: String) { self.reason = reason }
   }
@@ -46,11 +39,29 @@ final class ControlService: Sendable {
     guard let name = request["message"]?.string, let members = request.members else {
       return Reaction(answer: Self.failure(nil, "a message is an object with the text 'message'"), cutsOff: true)
     }
-    do throws(Refusal) {
-      return Reaction(answer: try answer(name, request, members, connection))
-    } catch {
-      return Reaction(answer: Self.failure(name, error.reason))
+    var reaction = Reaction()
+    do throws(Refusal) { reaction.answer = try answer(name, request, members, connection) } catch {
+      reaction.answer = Self.failure(name, error.reason)
     }
+    if Self.changing.contains(name) { audit(name, request, reaction.answer, connection.peer) }
+    return reaction
+  }
+
+  /// Messages that change something: each stands in the log, done or refused.
+  private static let changing: Set<String> = [
+    "REG_UPDATE_DATA", "UPDATE_SYNC_MONITOR_CONFIG", "REGISTER_SYNC_CLIENT", "SET_PROCESS_EXCLUSION", "SET_PROCESS_INFO",
+    "REGISTER_FRIENDLY_PROCESS", "SET_DOC_OPEN_RULE",
+  ]
+
+  private func audit(_ name: String, _ request: JSONValue, _ answer: JSONValue?, _ peer: ControlPeer) {
+    let known = mount.processes.context(forThread: peer.processID, uid: peer.userID, gid: peer.groupID)
+    let process = known.map { ProcessDescription($0) }
+      ?? ProcessDescription(
+        processID: peer.processID, threadID: peer.processID, userID: peer.userID, groupID: peer.groupID)
+    mount.audit(
+      ControlEvent(
+        time: .now(), message: name, text: request.json, process: process, refusal: answer?["error"]?.string,
+        rulesVersion: mount.version()))
   }
 
   /// The connection is gone.
@@ -60,7 +71,8 @@ final class ControlService: Sendable {
       client = nil
       return known.id
     }
-    if let id { sync.detach(id, errno: ECONNRESET) }
+    if let id { mount.sync.detach(id, errno: ECONNRESET) }
+    subscriptions.withLock { $0.removeValue(forKey: ObjectIdentifier(connection)) }?.stop()
   }
 
   static func failure(_ message: String?, _ reason: String) -> JSONValue {
@@ -82,7 +94,7 @@ final class ControlService: Sendable {
       return updateRules(name, from: try text(request["policy"], "policy"))
     case "QUERY_STATISTICS":
       try allow([])
-      return .object(["message": .text(name), "status": .text("ok"), "statistics": statistics()])
+      return .object(["message": .text(name), "status": .text("ok"), "statistics": mount.statistics()])
     case "UPDATE_SYNC_MONITOR_CONFIG":
       try allow(["timeout_ms", "timeouts_until_pass_through", "retry_after_ms", "on_timeout"])
       try configure(request)
@@ -96,9 +108,52 @@ final class ControlService: Sendable {
       try allow(["type", "sequence", "verdict"])
       try receive(request, from: connection)
       return nil
+    case "SUBSCRIBE_PROCESS_NOTIFICATIONS":
+      try allow(["refresh"])
+      try subscribe(connection, refreshes: request["refresh"])
+      return ok
+    case "QUERY_TRUSTED_AND_UNTRUSTED_PROCESS":
+      try allow(["after"])
+      return try listProcesses(name, after: request["after"])
+    case "SET_PROCESS_EXCLUSION":
+      try allow(["exclusions"])
+      return amend(name, .exclusions, try section("exclusions", request), by: connection.peer)
+    case "SET_DOC_OPEN_RULE":
+      try allow(["doc_open"])
+      return amend(name, .documentRules, try section("doc_open", request), by: connection.peer)
+    case "REGISTER_FRIENDLY_PROCESS":
+      try allow(["id", "when"])
+      return amend(name, .friendly, try friendlySection(request), by: connection.peer)
+    case "SET_PROCESS_INFO":
+      try allow(["pid", "start_ticks", "set_flags", "clear_flags", "set_rules", "clear_rules"])
+      return amend(name, try processChange(request))
     default:
       throw Refusal("unknown message")
     }
+  }
+
+  /// A connection subscribes once, for as long as it lasts. The answer comes before what it is told.
+  private func subscribe(_ connection: ControlConnection, refreshes: JSONValue?) throws(Refusal) {
+    let isRefreshing = try flag(refreshes, "refresh")
+    let subscription = ProcessSubscription(mount.processes, wake: connection.wake)
+    let isNew = subscriptions.withLock { subscriptions in
+      guard subscriptions[ObjectIdentifier(connection)] == nil else { return false }
+      subscriptions[ObjectIdentifier(connection)] = subscription
+      return true
+    }
+    guard isNew else { throw Refusal("this connection is subscribed already") }
+    // What was before is told to those who were there.
+    mount.processes.settle()
+    guard subscription.start() else { throw Refusal("there is room for one subscriber only") }
+    connection.attach(subscription)
+    mount.processes.settle()
+    if isRefreshing { mount.processes.refreshCallback.notify(0, nil) }
+  }
+
+  private func flag(_ value: JSONValue?, _ name: String) throws(Refusal) -> Bool {
+    guard let value else { return false }
+    guard let flag = value.boolean else { throw Refusal("'\(name)' must be true or false") }
+    return flag
   }
 
   private func text(_ value: JSONValue?, _ name: String) throws(Refusal) -> String? {
@@ -111,15 +166,18 @@ final class ControlService: Sendable {
     // The daemon's folder is not the client's.
     if let path, !path.hasPrefix("/") { return Self.failure(name, "'policy' must be an absolute path") }
     do throws(PolicyError) {
-      let update = try update(path)
+      let update = try mount.update(path)
       return Self.bounded(update.warnings) { warnings in
-        .object([
-          "message": .text(name), "status": .text("ok"), "old_version": .count(update.oldVersion),
-          "version": .count(update.newVersion), "problems": warnings,
-        ])
+        var answer: [JSONValue.Member] = [
+          .init(name: "message", value: .text(name)), .init(name: "status", value: .text("ok")),
+          .init(name: "old_version", value: .count(update.oldVersion)),
+          .init(name: "version", value: .count(update.newVersion)), .init(name: "problems", value: warnings),
+        ]
+        if let dropped = update.dropped { answer.append(.init(name: "dropped", value: .text(dropped))) }
+        return .object(answer)
       }
     } catch {
-      let version = version()
+      let version = mount.version()
       return Self.bounded(error.problems) { problems in
         .object([
           "message": .text(name), "status": .text("error"),
@@ -131,7 +189,7 @@ final class ControlService: Sendable {
   }
 
   /// As many problems as a packet has room for.
-  private static func bounded(_ problems: [PolicyProblem], _ answer: (JSONValue) -> JSONValue) -> JSONValue {
+  static func bounded(_ problems: [PolicyProblem], _ answer: (JSONValue) -> JSONValue) -> JSONValue {
     var problems = problems.prefix(200)
     while true {
       let list = problems.map { problem in
@@ -147,7 +205,7 @@ final class ControlService: Sendable {
   }
 
   private func configure(_ request: JSONValue) throws(Refusal) {
-    var configuration = sync.configuration
+    var configuration = mount.sync.configuration
     func number(
       _ name: String, _ range: ClosedRange<Int>, _ set: (inout SyncConfiguration, Int) -> Void
     ) throws(Refusal) {
@@ -166,11 +224,11 @@ final class ControlService: Sendable {
       }
       configuration.onTimeout = verdict
     }
-    sync.configuration = configuration
+    mount.sync.configuration = configuration
   }
 
   private func register(_ connection: ControlConnection, isDeciding: Bool) throws(Refusal) {
-    let id = sync.attach(
+    let id = mount.sync.attach(
       SyncClient(processID: connection.peer.processID, isDeciding: isDeciding) { connection.send($0) })
     guard let id else { throw Refusal("a sync client is registered already") }
     client.withLock { $0 = (connection, id) }
@@ -190,6 +248,6 @@ final class ControlService: Sendable {
     }
     let reply = SyncChannel.Reply(
       type: Int(clamping: type), sequence: UInt64(clamping: sequence), verdict: verdict)
-    guard sync.receive(reply, from: id) else { throw Refusal("nothing waits for this answer") }
+    guard mount.sync.receive(reply, from: id) else { throw Refusal("nothing waits for this answer") }
   }
 }

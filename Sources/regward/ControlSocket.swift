@@ -7,7 +7,8 @@ internal import Synchronization
 /// 1. At most `mostConnections` at once; who comes then is told so and closed, as is who may not be here.
 /// 2. A packet has at most `SequencedSocket.longestPacket` bytes. Who sends a longer one, an empty one, or one that is no JSON is
 ///    cut off; so is who does not read.
-/// 3. Each connection gets one packet handled per round, so none keeps the others from their turn.
+/// 3. Each connection gets one packet handled per round, and what it subscribed to as far as it reads, so none keeps the others
+///    from their turn.
 /// 4. Names of sockets that nobody listens on, left by daemons that were killed, are removed by the next; one's own at the end, and
 ///    only while it is one's own.
 final class ControlSocket: Sendable {
@@ -24,8 +25,9 @@ final class ControlSocket: Sendable {
 
   let path: String
   private let listener: Int32
-  /// A byte in it ends the thread.
+  /// A byte in it makes the thread look around.
   private let wake: (reader: Int32, writer: Int32)
+  private let isStopping = Atomic<Bool>(false)
   private let identity: (device: dev_t, inode: ino_t)
   private let service: ControlService
   private let judge: ControlPeerJudge
@@ -56,7 +58,10 @@ final class ControlSocket: Sendable {
       unlink(path)
       throw .system("cannot make a pipe", code)
     }
-    for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
+    for end in ends {
+      _ = fcntl(end, F_SETFD, FD_CLOEXEC)
+      _ = fcntl(end, F_SETFL, O_NONBLOCK)
+    }
     wake = (ends[0], ends[1])
     self.service = service
     self.judge = judge
@@ -116,11 +121,18 @@ final class ControlSocket: Sendable {
   /// Ends the thread, closes every connection, and removes the name.
   func stop() {
     guard let thread = thread.withLock({ $0.take() }) else { return }
-    Console.write([0], to: wake.writer)
+    isStopping.store(true, ordering: .releasing)
+    lookAround()
     thread.join()
     var status = stat()
     if stat(path, &status) == 0, status.st_dev == identity.device, status.st_ino == identity.inode { unlink(path) }
     for descriptor in [listener, wake.reader, wake.writer] { close(descriptor) }
+  }
+
+  /// On any thread, while the socket's own runs. A full pipe has woken it already.
+  private func lookAround() {
+    var byte: UInt8 = 0
+    _ = write(wake.writer, &byte, 1)
   }
 
   // MARK: The thread
@@ -136,20 +148,33 @@ final class ControlSocket: Sendable {
     while true {
       var waits = [pollfd(fd: wake.reader, events: Int16(POLLIN), revents: 0)]
       waits.append(pollfd(fd: listener, events: Int16(POLLIN), revents: 0))
-      waits += clients.map { pollfd(fd: $0.descriptor, events: Int16(POLLIN), revents: 0) }
+      waits += clients.map { client in
+        let events = client.connection.hasOutput ? POLLIN | POLLOUT : POLLIN
+        return pollfd(fd: client.descriptor, events: Int16(events), revents: 0)
+      }
       guard poll(&waits, nfds_t(waits.count), -1) >= 0 else {
         if errno == EINTR || errno == EAGAIN { continue }
         return
       }
-      if waits[0].revents != 0 { return }
+      if isStopping.load(ordering: .acquiring) { return }
+      if waits[0].revents != 0 {
+        var bytes = [UInt8](repeating: 0, count: 64)
+        while read(wake.reader, &bytes, bytes.count) > 0 {}
+      }
       for (index, client) in clients.enumerated().reversed() where waits[index + 2].revents != 0 {
-        guard !handlePacket(of: client) else { continue }
+        guard !attend(to: client, Int32(waits[index + 2].revents)) else { continue }
         drop(client)
         clients.remove(at: index)
       }
       if waits[1].revents != 0 { accept(into: &clients) }
       totals.withLock { $0.connections = clients.count }
     }
+  }
+
+  /// False when the connection is over; a hang-up is found by receiving.
+  private func attend(to client: Client, _ ready: Int32) -> Bool {
+    if ready & Int32(POLLOUT) != 0, !client.connection.sendOutput() { return false }
+    return ready & ~Int32(POLLOUT) == 0 || handlePacket(of: client)
   }
 
   private func drop(_ client: Client) {
@@ -176,7 +201,8 @@ final class ControlSocket: Sendable {
       return
     }
     totals.withLock { $0.accepted += 1 }
-    clients.append(Client(descriptor: descriptor, connection: ControlConnection(peer: peer, descriptor: descriptor)))
+    let connection = ControlConnection(peer: peer, descriptor: descriptor) { [weak self] in self?.lookAround() }
+    clients.append(Client(descriptor: descriptor, connection: connection))
   }
 
   /// False when the connection is over.

@@ -52,7 +52,7 @@ struct HiveMount {
     do throws(FilterRegistration.Failure) {
       registration = try FilterRegistration(
         rules: policy.rules, judgesChanges: !options.isReadOnly, processes: processes, notify: { queue.enqueue($0) },
-        refusals: refusals, sync: sync, in: callbacks)
+        notifyOpen: { queue.enqueue(.documentOpen($0)) }, refusals: refusals, sync: sync, in: callbacks)
     } catch {
       throw MountFailure("\(error)", status: MountFailure.systemStatus)
     }
@@ -75,12 +75,15 @@ struct HiveMount {
         isReadOnly: options.isReadOnly),
       filter: registration.filter, rules: rules, refusals: refusals, queue: queue, sink: sink, sync: sync, processes: processes)
     let fileSystem = RegistryFileSystem(
-      registry: registry, presentation: presentation, largestText: survey.largestText, handler: handler)
+      registry: registry, presentation: presentation, largestText: survey.largestText, handler: handler,
+      openWatcher: registration.documents)
 
     let (title, inSystemLog, logSink) = (title, isDaemon, sink)
     let signals = SignalListener(
       onHangUp: { Self.update(rules, hive: title, inSystemLog: inSystemLog) }, onUser2: { logSink?.reopen() })
-    let socket = listen(handler, rules, sync, processes)
+    let socket = listen(handler, rules, sync, processes, queue)
+    let processEvents = options.logsProcesses ? ProcessEventSource(processes, queue: queue) : nil
+    processes.start()
     let flusher = LazyFlusher(registry: registry) { error in
       Console.tell("\(title): \(error)", inSystemLog: inSystemLog)
     }
@@ -108,6 +111,8 @@ struct HiveMount {
     }
     signals.stop()
     socket?.stop()
+    processes.stop()
+    processEvents?.stop()
     flusher.stop()
     do throws(HiveError) { try registry.commit() } catch {
       let saved = registry.saveUncommitted()
@@ -126,7 +131,8 @@ struct HiveMount {
       let update = try rules.update()
       for warning in update.warnings { Console.tell(warning.lintLine, inSystemLog: inSystemLog) }
       Console.tell(
-        "\(hive): rules of version \(update.newVersion) are in force", inSystemLog: inSystemLog)
+        "\(hive): rules of version \(update.newVersion) are in force"
+          + (update.dropped.map { "; no longer, for messages had set it: \($0)" } ?? ""), inSystemLog: inSystemLog)
     } catch {
       for problem in error.problems { Console.tell(problem.lintLine, inSystemLog: inSystemLog) }
       Console.tell("\(hive): the policy cannot be used; the old rules stay in force", inSystemLog: inSystemLog)
@@ -135,25 +141,27 @@ struct HiveMount {
 
   /// The control socket. A mount without one is still a mount: it says why, and can be told by signals.
   private func listen(
-    _ handler: MountHandler, _ rules: RulesInForce, _ sync: SyncChannel, _ processes: ProcessTable
+    _ handler: MountHandler, _ rules: RulesInForce, _ sync: SyncChannel, _ processes: ProcessTable,
+    _ queue: NotificationQueue
   ) -> ControlSocket? {
     let (hive, inSystemLog) = (title, isDaemon)
     guard let directory = RuntimeDirectory.forThisProcess() else {
       Console.tell("\(hive): no control socket: there is no XDG_RUNTIME_DIR")
       return nil
     }
-    let service = ControlService(
-      sync: sync, version: { rules.state.policy.rules.version }, statistics: { handler.statusJSON },
+    let mount = ControlledMount(
+      sync: sync, processes: processes, version: { rules.version }, statistics: { handler.statusJSON },
       update: { path throws(PolicyError) in
         do throws(PolicyError) { return try rules.update(from: path) } catch {
           // The log should know as well as who asked.
           Console.tell("\(hive): \(error.description); the old rules stay in force", inSystemLog: inSystemLog)
           throw error
         }
-      })
+      },
+      amend: { amendment throws(PolicyError) in try rules.amend(amendment) }, audit: { queue.enqueue(.control($0)) })
     do throws(MountFailure) {
       let socket = try ControlSocket(
-        for: mountPoint, in: directory, service: service, judge: .forThisProcess(processes))
+        for: mountPoint, in: directory, service: ControlService(mount), judge: .forThisProcess(processes))
       handler.attach(socket)
       return socket
     } catch {

@@ -14,7 +14,7 @@ struct MountCommand: ParsableCommand {
 
       Returns once the hive is mounted; a process of its own serves it until it is unmounted or gets SIGINT or SIGTERM.
 
-      Options for -o, parted by commas: ro, rw, force, policy=FILE, log=FILE, at=NAME, allow_other, uid=N, gid=N, umask=OCTAL, \
+      Options for -o, parted by commas: ro, rw, force, policy=FILE, log=FILE, log-processes, at=NAME, allow_other, uid=N, gid=N, umask=OCTAL, \
       fsname=TEXT, and the generic ones of mount(8).
 
       Exit status, as of mount(8): 0 mounted, 1 wrong usage or policy, 2 system error, 32 not mounted.
@@ -34,6 +34,9 @@ struct MountCommand: ParsableCommand {
 
   @Option(help: ArgumentHelp("Append events to this file, a line of JSON each.", valueName: "file"))
   var log: String?
+
+  @Flag(help: "Append beginning, end and trust of every process of the machine, too.")
+  var logProcesses = false
 
   @Option(help: .hidden)
   var readyFd: Int32?
@@ -70,6 +73,10 @@ struct MountCommand: ParsableCommand {
     // Absolute: the daemon leaves this directory, and may open the log again later.
     wanted.policy = (policy ?? wanted.policy).map(FilePath.absolute)
     wanted.log = (log ?? wanted.log).map(FilePath.absolute)
+    if logProcesses { wanted.logsProcesses = true }
+    guard !wanted.logsProcesses || wanted.log != nil else {
+      throw MountFailure("log-processes needs a log: log=FILE", status: MountFailure.usageStatus)
+    }
 
     let mountPoint = paths.last ?? ""
     var hives: [HiveSource] = []
@@ -104,6 +111,7 @@ struct MountCommand: ParsableCommand {
     if let at { arguments += ["--at=\(at)"] }
     if let policy { arguments += ["--policy=\(policy)"] }
     if let log { arguments += ["--log=\(log)"] }
+    if logProcesses { arguments.append("--log-processes") }
     return arguments + ["--ready-fd", String(DaemonLauncher.readyDescriptor), "--"] + hives.map(\.argument) + [mountPoint]
   }
 }

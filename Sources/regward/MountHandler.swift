@@ -122,6 +122,7 @@ final class MountHandler: ControlHandler {
       "location": .text(facts.location.description), "readOnly": .flag(facts.isReadOnly),
       "socket": .optional(socket.withLock { $0?.path }), "policy": .text(self.rules.policyName),
       "mode": .text(ruleSet.mode.rawValue),
+      "amendments": .optional(rules.amendments.isEmpty ? nil : rules.amendments.summary),
       "guards": .text(processes.guards.description),
       "callers": .object([
         "processes": .count(callers.records), "threads": .count(callers.threads), "losses": .count(callers.losses),

@@ -8,7 +8,8 @@ struct Regward: ParsableCommand {
     commandName: "regward",
     abstract: "Mounts a Windows registry hive as directories and files, and lets no change pass unjudged.",
     subcommands: [
-      MountCommand.self, UnmountCommand.self, ReloadCommand.self, StatusCommand.self, WhyCommand.self, SaveCommand.self,
+      MountCommand.self, UnmountCommand.self, ReloadCommand.self, StatusCommand.self, ProcessesCommand.self, CtlCommand.self,
+      WhyCommand.self, SaveCommand.self,
       RestoreCommand.self, ReplaceCommand.self, LoadCommand.self, UnloadCommand.self, FlushCommand.self, RenameCommand.self,
       AddCommand.self, DumpCommand.self, CheckCommand.self, RecoverCommand.self,
       RulesCommand.self,

@@ -7,7 +7,8 @@ struct ReloadCommand: ParsableCommand {
     commandName: "reload",
     abstract: "Reads the policy of a mount again, without unmounting.",
     discussion: """
-      All of the new rules come into force, or none: on any error the old ones stay. Files that are open are judged by the new \
+      All of the new rules come into force, or none: on any error the old ones stay. What messages had set (regward ctl) is \
+      dropped with the old rules. Files that are open are judged by the new \
       rules at their next write. SIGHUP to the daemon does the same.
 
       Prints the old and the new version of the rules; each problem is one line, FILE:LINE:COLUMN: error: or warning: \
@@ -47,6 +48,7 @@ struct ReloadCommand: ParsableCommand {
       throw MountFailure(reason, status: answer["problems"] == nil ? MountFailure.systemStatus : 1)
     }
     print("rules of version \(new) are in force, instead of version \(old)")
+    if let dropped = answer["dropped"]?.string { print("no longer in force, for messages had set it: \(dropped)") }
   }
 
   static func line(_ problem: JSONValue) -> String {

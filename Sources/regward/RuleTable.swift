@@ -6,8 +6,8 @@ enum RuleTable {
   static func text(_ listings: [RuleListing]) -> String {
     listings.map { listing in
       var text = "\(listing.id)  \(listing.mode.rawValue)  hits \(listing.hits)  \(listing.source)\n"
-      text += "  " + printable(listing.key ?? "every key")
-      if let value = listing.value { text += value.isEmpty ? ", the default value" : ", value " + printable(value) }
+      text += "  " + Console.printable(listing.key ?? "every key")
+      if let value = listing.value { text += value.isEmpty ? ", the default value" : ", value " + Console.printable(value) }
       if listing.ofAnyValue { text += ", any value" }
       text += "\n"
       if listing.kind == .key || listing.kind == .value {
@@ -39,11 +39,4 @@ enum RuleTable {
   }
 
   private static func word(_ bits: RuleBits) -> String { "0x" + String(bits.rawValue, radix: 16, uppercase: true) }
-
-  /// Names come from a policy: control characters must not reach a terminal.
-  private static func printable(_ text: String) -> String {
-    String(String.UnicodeScalarView(text.unicodeScalars.map { scalar in
-      scalar.value < 0x20 || (0x7F...0x9F).contains(scalar.value) ? "\u{FFFD}" : scalar
-    }))
-  }
 }

@@ -39,6 +39,7 @@ struct StatusCommand: ParsableCommand {
           + "\(number("rules", "hardened")) hardened, "
           + "\(number("rules", "monitored")) monitored, \(number("rules", "processes")) processes"
       ),
+      ("set by message", status["amendments"]?.string ?? "nothing"),
       ("callers known by", status["guards"]?.string ?? "?"),
       (
         "callers",
@@ -77,7 +78,7 @@ struct StatusCommand: ParsableCommand {
     }
     let width = rows.map(\.0.count).max() ?? 0
     let lines = rows.map { name, value in
-      "\(name):" + String(repeating: " ", count: width - name.count + 2) + printable(value) + "\n"
+      "\(name):" + String(repeating: " ", count: width - name.count + 2) + Console.printable(value) + "\n"
     }
     return lines.joined() + decisions(status["decisions"]?.members ?? [])
   }
@@ -143,13 +144,4 @@ struct StatusCommand: ParsableCommand {
     return whole >= 100 || tenth == 0 ? "\(whole) \(unit)" : "\(whole).\(tenth) \(unit)"
   }
 
-  /// Paths are anybody's: control characters must not reach a terminal.
-  private static func printable(_ text: String) -> String {
-    var shown = ""
-    for scalar in text.unicodeScalars {
-      let isControl = scalar.value < 0x20 || (0x7F...0x9F).contains(scalar.value)
-      shown.unicodeScalars.append(isControl ? "\u{FFFD}" : scalar)
-    }
-    return shown
-  }
 }

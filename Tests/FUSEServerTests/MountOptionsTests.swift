@@ -16,6 +16,7 @@ struct MountOptionsTests {
     #expect(options.policy == "/a" && options.log == "b")
     #expect(try MountOptions(parsing: ["rw", "ro"]).isReadOnly)
     #expect(try MountOptions(parsing: ["force", "ro"]).isForced)
+    #expect(try MountOptions(parsing: ["log-processes"]).logsProcesses && !options.logsProcesses)
   }
 
   @Test(
@@ -42,7 +43,7 @@ struct MountOptionsTests {
     arguments: [
       ("bogus", "unknown option bogus"), ("bogus=1", "unknown option bogus=1"), ("nosuid=1", "unknown option nosuid=1"),
       ("policy", "option policy needs a value: policy=…"), ("log=", "option log needs a value: log=…"),
-      ("uid", "option uid needs a value: uid=…"), ("ro=1", "option ro takes no value"),
+      ("uid", "option uid needs a value: uid=…"), ("ro=1", "option ro takes no value"), ("log-processes=1", "option log-processes takes no value"),
       ("force", "option force: it is for reading, with ro"),
       ("uid=root", "option uid: root is not a decimal number"), ("gid=-1", "option gid: -1 is not a decimal number"),
       ("uid=4294967296", "option uid: 4294967296 is not a decimal number"),

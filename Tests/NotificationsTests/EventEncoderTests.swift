@@ -86,6 +86,52 @@ import Testing
     return try #require(JSONSerialization.jsonObject(with: Data(line)) as? [String: Any])
   }
 
+  static let otherKinds = ["process-created", "process-terminated", "process-untrusted", "document-open", "control-refused"]
+
+  static func event(_ name: String) -> Event? {
+    let created = Samples.process()
+    var ended = ProcessDescription(processID: 1234, threadID: 1234, userID: .max, groupID: .max)
+    ended.parentID = nil
+    func event(_ kind: ProcessEvent.Kind, _ type: UInt32, _ process: ProcessDescription, _ isTrusted: Bool?) -> Event {
+      let flags = isTrusted == true ? ["MsMpEng", "Trusted"] : []
+      return .process(
+        ProcessEvent(
+          time: Samples.time, kind: kind, operationType: type, process: process, isTrusted: isTrusted, flags: flags,
+          rules: isTrusted == false ? ["0x1000"] : []))
+    }
+    var sample: Event?
+    switch name {
+    case "process-created": sample = event(.created, 1, created, true)
+    case "process-terminated": sample = event(.terminated, 2, ended, nil)
+    case "process-untrusted": sample = event(.untrusted, 3, created, false)
+    case "document-open":
+      sample = .documentOpen(
+        DocumentOpenEvent(
+          time: Samples.time, process: created, keyName: #"\REGISTRY\MACHINE\SOFTWARE\Acme"#, valueName: "Report.PDF",
+          fileExtension: "pdf", ruleSource: "p.yaml:4"))
+    case "control-refused":
+      sample = .control(
+        ControlEvent(
+          time: Samples.time, message: "SET_PROCESS_EXCLUSION", text: #"{"message":"SET_PROCESS_EXCLUSION"}"#,
+          process: created, refusal: "'exclusions' is missing", rulesVersion: 3))
+    default: break
+    }
+    sample?.sequence = 7
+    return sample
+  }
+
+  @Test(arguments: otherKinds)
+  func writesTheGoldenLineOfOtherKinds(name: String) throws {
+    let event = try #require(Self.event(name))
+    let bytes = EventEncoder().line(for: event)
+    let file = URL(filePath: #filePath).deletingLastPathComponent().appending(path: "Golden/\(name).json")
+    if ProcessInfo.processInfo.environment["REGWARD_WRITE_GOLDEN"] != nil { try Data(bytes).write(to: file) }
+    #expect(String(decoding: bytes, as: UTF8.self) == (try String(contentsOf: file, encoding: .utf8)))
+    let object = try Self.parsed(EventEncoder().line(for: event, loss: .init(dropped: 2)))
+    #expect((object["event"] as? [String: Any])?["sequence"] as? Int == 7)
+    #expect(((object["regward"] as? [String: Any])?["lost"] as? [String: Any])?["dropped"] as? Int == 2)
+  }
+
   @Test(arguments: golden)
   func everyLineIsOneJSONObject(name: String) throws {
     let event = try #require(Self.sample(name))

@@ -17,7 +17,7 @@ import Testing
     for number in numbers {
       var notification = Samples.notification(.postSetValueKey, key: Samples.winDefend, value: "Start")
       notification.sequence = number
-      sink.deliver(notification, dropped: number == numbers.lowerBound ? dropped : 0)
+      sink.deliver(.registry(notification), dropped: number == numbers.lowerBound ? dropped : 0)
     }
   }
 

@@ -16,8 +16,8 @@ final class RecordingSink: NotificationSink {
 
   init(gate: KernelEvent? = nil) { self.gate = gate }
 
-  func deliver(_ notification: borrowing Notification, dropped: UInt64) {
-    let record = Record(sequence: notification.sequence, dropped: dropped)
+  func deliver(_ event: borrowing Event, dropped: UInt64) {
+    let record = Record(sequence: event.sequence, dropped: dropped)
     let isFirst = records.withLock { records in
       records.append(record)
       return records.count == 1
@@ -48,6 +48,25 @@ final class RecordingSink: NotificationSink {
       #expect(sink.flushes.load(ordering: .relaxed) > 0)
     }
     #expect(queue.counters == (500, 500, 0))
+  }
+
+  /// A storm of processes leaves room for what is refused meanwhile.
+  @Test func processesTakeHalfOfTheRoomAtMost() {
+    let gate = KernelEvent()
+    let sink = RecordingSink(gate: gate)
+    let queue = NotificationQueue(capacity: 16, sinks: [sink])
+    enqueue(1, to: queue)
+    sink.entered.wait()
+    let process = ProcessEvent(
+      time: Samples.time, kind: .created, operationType: 1, process: Samples.process(), isTrusted: false)
+    for _ in 0..<100 { queue.enqueue(.process(process)) }
+    enqueue(8, to: queue)
+    gate.signal()
+    queue.shutdown(milliseconds: 5000)
+    // The first, eight of the storm, and all that came after it; the gap is told where it is.
+    #expect(sink.records.withLock { $0 }.map(\.sequence) == [1] + Array(2...9) + Array(102...109))
+    #expect(sink.records.withLock { $0 }.map(\.dropped) == Array(repeating: 0, count: 9) + [92] + Array(repeating: 0, count: 7))
+    #expect(queue.counters.dropped == 92)
   }
 
   @Test func deliversWithoutShutdown() {

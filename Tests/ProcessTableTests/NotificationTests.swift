@@ -125,6 +125,41 @@ struct NotificationTests {
     print("of \(ids.count) short processes \(readable) could be read")
   }
 
+  @Test func theCallbackObjectsAreFoundByTheirNames() throws {
+    let directory = CallbackDirectory<ProcessNotification>()
+    func table(_ name: String? = nil) -> ProcessTable {
+      guard let name else { return ProcessTable(monitor: nil, problem: nil, callbacks: directory) { _ in Classification() } }
+      return ProcessTable(monitor: nil, problem: nil, callbacks: directory, callbackName: name) { _ in Classification() }
+    }
+    let table1 = table()
+    #expect(try directory.open("WdProcessNotificationCallback", create: false) === table1.processCallback)
+    #expect(try directory.open("WdNriNotificationCallback", create: false) === table1.refreshCallback)
+    #expect(throws: NTStatus.objectNameNotFound) { _ = try directory.open("MpProcessNotificationCallback", create: false) }
+    let table2 = table("MpProcessNotificationCallback")
+    #expect(try directory.open("MpProcessNotificationCallback", create: false) === table2.processCallback)
+    #expect(table2.processCallback !== table1.processCallback)
+    // Create or open: who comes second finds what is there.
+    #expect(table().processCallback === table1.processCallback)
+    #expect(table1.processCallback.allowsSeveral)
+  }
+
+  /// Looking around after a loss of events must not tell the dead again.
+  @Test func whatIsLeftOfAProcessIsNoProcess() throws {
+    for table in tables() {
+      let told = Told()
+      let id = try spawn("/bin/true")
+      #expect(waitUntil(table) { TaskDirectory.open(id)?.text("stat")?.contains(") Z ") == true })
+      // Not by `subscribe`: the table would look around for it.
+      let registration = table.processCallback.register { _, notification in if let notification { told.note(notification) } }
+      try #require(registration != nil)
+      table.scan(announces: true)
+      table.deliver()
+      #expect(told.of(id).isEmpty)
+      #expect(table.record(ofProcess: id) == nil)
+      waitpid(id, nil, 0)
+    }
+  }
+
   @Test func everyExecIsToldAndAForkIsNot() throws {
     guard let table = tableWithConnector() else { return }
     let told = Told()
@@ -184,6 +219,7 @@ struct NotificationTests {
         told.clear()
         table.setInformation(classification, of: record)
         #expect(told.of(id).map(Payload.init) == (change.map { [Payload(nil, nil, 3, $0)] } ?? []), "\(classification)")
+        #expect(told.of(id).allSatisfy { !$0.isRefresh })
         #expect(record.isTrusted == (classification.flags & 0x18 != 0 || classification.rules & 0x20 != 0))
         #expect(table.trustedCount == before + (record.isTrusted ? 1 : 0))
         #expect(record.rules == classification.rules)
@@ -239,7 +275,7 @@ struct NotificationTests {
       table.refreshCallback.notify(0, nil)
       let refreshed = told.all.filter { $0.operationType == .trust }
       #expect(told.of(ids).map(\.processID) == ids.sorted())
-      #expect(told.of(ids).allSatisfy { Payload($0) == Payload(nil, sleepImage, 3, true) })
+      #expect(told.of(ids).allSatisfy { Payload($0) == Payload(nil, sleepImage, 3, true) && $0.isRefresh })
       #expect(refreshed.filter { $0.processID == getpid() }.count == 1)
       #expect(refreshed.allSatisfy { $0.processID != gone })
       #expect(Set(refreshed.map(\.processID)).count == refreshed.count)

@@ -6,7 +6,7 @@ import Synchronization
 import Testing
 
 /// A file system with a callback whose rules can be changed: it refuses a set by anybody, by the unknown, or by nobody.
-private final class RulesFixture: RegistryCallback, ControlHandler {
+private final class RulesFixture: RegistryCallback, ControlHandler, OpenWatcher {
   enum Rules { case allow, denyUnknown, deny }
 
   let registry: Registry
@@ -31,7 +31,7 @@ private final class RulesFixture: RegistryCallback, ControlHandler {
       of: registry.root, named: "v", to: RegistryValue(type: .sz, data: [0x41, 0, 0, 0]), by: opener)
     let fs = RegistryFileSystem(
       registry: registry, presentation: Presentation(userID: 0, groupID: 0, umask: 0o022, isReadOnly: false),
-      largestText: 1 << 20, handler: self)
+      largestText: 1 << 20, handler: self, openWatcher: self)
     box.withLock { $0 = fs }
     judged.withLock { $0 = [] }
     posts.withLock { $0 = 0 }
@@ -59,6 +59,12 @@ private final class RulesFixture: RegistryCallback, ControlHandler {
   func postOperation(_ operation: RegistryOperation, status: NTStatus, _ call: inout RegistryCall) -> NTStatus {
     posts.withLock { $0 += 1 }
     return .success
+  }
+
+  let opened = Mutex<[String]>([])
+  func isWatched(_ valueName: UnicodeName) -> Bool { valueName != "dull" }
+  func opened(_ valueName: UnicodeName, of keyName: UnicodeName, by caller: Caller) {
+    opened.withLock { $0.append("\(keyName) \(valueName) \(caller.threadID)") }
   }
 
   func why(_ name: UnicodeName) -> String { "" }
@@ -118,6 +124,20 @@ struct RulesChangeTests {
     try fixture.fs.release(file)
     #expect(fixture.judged.withLock { $0.map(\.threadID) } == [1, 0])
     #expect(fixture.size == (isAllowed ? 0 : 4))
+  }
+
+  @Test func whatIsOpenedOrMadeIsToldAndWhatIsRefusedIsNot() throws {
+    let fixture = try RulesFixture()
+    let node = try fixture.fs.lookUp("v", in: 1).nodeID
+    _ = try fixture.fs.open(node, flags: 0, by: fixture.opener)
+    _ = try fixture.fs.open(node, flags: 1, by: fixture.closer)
+    _ = try fixture.fs.create("new", in: 1, flags: 1, by: fixture.opener)
+    _ = try fixture.fs.create("v", in: 1, flags: 1, by: fixture.closer)
+    _ = try fixture.fs.create("dull", in: 1, flags: 1, by: fixture.closer)
+    try fixture.change(to: .deny)
+    #expect(throws: Errno.accessDenied) { _ = try fixture.fs.open(node, flags: 1, by: fixture.opener) }
+    let key = #"\REGISTRY\MACHINE\TEST"#
+    #expect(fixture.opened.withLock { $0 } == ["\(key) v 1", "\(key) v 2", "\(key) new 1", "\(key) v 2"])
   }
 
   @Test func aNewValueThatTheNewRulesRefuseIsNotMade() throws {

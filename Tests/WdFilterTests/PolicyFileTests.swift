@@ -53,6 +53,8 @@ struct PolicyFileTests {
         key: HKU\*\Software\**
         rules: [CreateDenied]
     exclusions: [/usr/bin/env, "/usr/lib/acme/*"]
+    doc_open:
+      - { image: AcroRd32, extension: pdf }
     """#
 
   @Test func everythingItSaysIsRead() throws {
@@ -82,6 +84,8 @@ struct PolicyFileTests {
       ])
     #expect(rules.monitored[1].source.description == "p.yaml:33")
     #expect(rules.exclusions.map(\.pattern.text) == ["/usr/bin/env", "/usr/lib/acme/*"])
+    #expect(rules.documentRules.map(\.imageName) == ["AcroRd32"] && rules.documentRules.map(\.fileExtension) == ["pdf"])
+    #expect(rules.documentRules.map(\.source.description) == ["p.yaml:38"])
     #expect(policy.warnings == [])
     #expect(rules.reportsFailures)
     #expect(rules.sync.timeout == 100)
@@ -146,7 +150,9 @@ struct PolicyFileTests {
     ("version: 1\nprocesses: [{id: a, when: {uid: -1}, flags: [Friendly]}]", "2:33"),
     ("version: 1\nprocesses: [{id: a, when: {uid: 4294967295}, flags: [Friendly]}]", "2:33"),
     ("version: 1\nprocesses: [{id: a, when: {uid: 0}, flags: [Freindly]}]", "2:45"),
-    ("version: 1\nprocesses: [{id: a, when: {uid: 0}}]", "2:13"), ("version: 1\nexclusions: [sh]", "2:14"),
+    ("version: 1\nprocesses: [{id: a, when: {uid: 0}}]", "2:13"), ("version: 1\nexclusions: [bin/sh]", "2:14"),
+    ("version: 1\ndoc_open: [{image: a}]", "2:12"), ("version: 1\ndoc_open: [{image: a/b, extension: c}]", "2:20"),
+    ("version: 1\ndoc_open: [{image: a, extension: .c}]", "2:34"), ("version: 1\ndoc_open: [{image: a, ext: c}]", "2:23"),
     ("version: 1\nversion: 1", "1:1"), ("version: 1\n---\nversion: 1", "2:1"), ("a: [\n", "2:1"),
     ("version: 1\nquery_denied: [{value: x}]", "2:16"), ("version: 1\nquery_denied: [{value: x, to: []}]", "2:31"),
     ("version: 1\nreport_failures: yes", "2:18"), ("version: 1\nsync: {timeout_ms: 0}", "2:20"),
@@ -170,11 +176,24 @@ struct PolicyFileTests {
     #expect(problems("version: 1\n" + text).contains { $0.contains("error: unknown") && $0.contains(hint) })
   }
 
-  @Test(arguments: [
-    "doc_open: []", "sigma: {}",
-  ])
-  func whatIsNotThereYetIsAnErrorNotSilence(text: String) {
-    #expect(problems("version: 1\n" + text).contains { $0.contains("error:") && $0.contains("not supported yet") })
+  @Test func aProcessCarriesOneDocumentRule() {
+    let found = problems("version: 1\ndoc_open:\n  - {image: a, extension: b}\n  - {image: A, extension: c}")
+    #expect(found == ["p.yaml:4:5: warning: this entry adds nothing: p.yaml:3 has an extension for A"])
+  }
+
+  @Test func aNameIsAnExclusionInEveryFolder() throws {
+    let text = "version: 1\nexclusions: [agent]\nmonitored: [{id: a, key: 'HKLM\\SOFTWARE\\Acme', rules: [CreateDenied]}]"
+    let policy = try PolicyFile.parse(text: text, fileName: "p.yaml")
+    #expect(policy.warnings.map(\.line) == [2])
+    let pattern = try #require(policy.rules.exclusions.first?.pattern)
+    #expect(pattern.text == "agent")
+    let processes = ["/opt/x/agent", "/opt/agent", "/opt/agent/x", "/opt/agents"].map { process($0, uid: 0) }
+    let isExempt = processes.map { process in policy.rules.decide(create(acme)) { process }.isExempt }
+    #expect(isExempt == [true, true, false, false])
+  }
+
+  @Test func whatIsNotThereYetIsAnErrorNotSilence() {
+    #expect(problems("version: 1\nsigma: {}").contains { $0.contains("error:") && $0.contains("not supported yet") })
   }
 
   @Test func allProblemsAreToldInTheOrderOfTheFile() {

@@ -83,13 +83,16 @@ struct PolicySchemaTests {
   private static let good = [
     "version: 1", PolicyFileTests.full, "version: 1\nmode: off", "version: 1\nreport_failures: false",
     "version: 1\nsync: {}\nqueue: {}", "version: 1\nquery_denied: []", "version: 1\nhardened: [{service: A}]",
+    "version: 1\ndoc_open: []", "version: 1\nexclusions: [agent]",
     "version: 1\nprocesses: [{id: a, when: {uid: 0}, rules: []}]",
     "version: 1\nmonitored: [{id: a, key: '\\REGISTRY\\USER\\*', values: [{name: '', rules: 0x2D00}]}]",
   ]
 
   private static let bad = [
     "{}", "[1]", "version: 2", "version: 1\nmode: on", "version: 1\nsubtree: 7", "version: 1\nreport_failures: maybe",
-    "version: 1\nxyzzy: 1", "version: 1\ndoc_open: []", "version: 1\nsigma: {}", "version: 1\nhardened: {}",
+    "version: 1\nxyzzy: 1", "version: 1\nsigma: {}", "version: 1\ndoc_open: {}", "version: 1\ndoc_open: [{image: a}]",
+    "version: 1\ndoc_open: [{extension: a}]", "version: 1\ndoc_open: [{image: /a, extension: b}]",
+    "version: 1\ndoc_open: [{image: a, extension: .b}]", "version: 1\ndoc_open: [{image: '', extension: b}]", "version: 1\nhardened: {}",
     "version: 1\nhardened: [{}]", "version: 1\nhardened: [{service: A, key: HKLM}]",
     "version: 1\nhardened: [{service: 'A\\B'}]", "version: 1\nhardened: [{key: HKLM, match: prefix}]",
     "version: 1\nquery_denied: [{value: x}]", "version: 1\nquery_denied: [{to: [MsSeces]}]",
@@ -108,7 +111,7 @@ struct PolicySchemaTests {
     "version: 1\nmonitored: [{id: a, key: HKLM, rules: 1, hash: abc}]",
     "version: 1\nmonitored: [{id: a, key: HKLM, rules: 1, mode: on}]",
     "version: 1\nmonitored: [{id: a, key: HKLM, values: [{name: x}]}]",
-    "version: 1\nexclusions: [sh]", "version: 1\nsync: {timeout_ms: 0}", "version: 1\nsync: {timeout: 1}",
+    "version: 1\nexclusions: ['']", "version: 1\nexclusions: [bin/sh]", "version: 1\nsync: {timeout_ms: 0}", "version: 1\nsync: {timeout: 1}",
     "version: 1\nsync: {timeouts_until_pass_through: 1001}", "version: 1\nsync: {retry_after_ms: 3600001}",
     "version: 1\nsync: {on_timeout: wait}", "version: 1\nqueue: {size: 1048577}",
     "version: 1\nqueue: {starvation_limit: 65536}", "version: 1\ninclude: site.yaml",
@@ -147,7 +150,7 @@ struct PolicySchemaTests {
       message = error.description
     }
     let known = try #require(message.split(separator: "known: ").last).split(separator: ", ").map { String($0) }
-    let supported = Set(known).subtracting(["doc_open", "sigma"])
+    let supported = Set(known).subtracting(["sigma"])
     let properties = Set(try #require(root["properties"]?.mapping).compactMap(\.key.string))
     #expect(supported == properties)
   }

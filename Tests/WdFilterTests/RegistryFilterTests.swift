@@ -51,6 +51,20 @@ struct RegistryFilterTests {
     #expect(registry.questions == 0)
   }
 
+  @Test func denialsAndEventsAreCountedForTheirProcess() throws {
+    let bench = Bench(try watching())
+    let caller = Caller(threadID: try #require(ownThreadID()), userID: getuid(), groupID: getgid())
+    let registry = FixedValue()
+    let record = try #require(bench.processes.context(forThread: caller.threadID, uid: getuid(), gid: getgid())?.record)
+    for _ in 0..<2 { _ = bench.run(set(acme, "shut", [1]), by: caller, registry: registry) }
+    #expect(record.operationsDenied == 2 && record.notificationsSent == 2)
+    _ = bench.run(set(acme, "plain", [1]), by: caller, registry: registry)
+    #expect(record.operationsDenied == 2 && record.notificationsSent == 3)
+    // What no rule speaks of is nobody's event.
+    _ = bench.run(set(acme, "other", [1]), by: caller, registry: registry)
+    #expect(record.operationsDenied == 2 && record.notificationsSent == 3)
+  }
+
   @Test func aWatchedChangeIsToldAfterItSucceeded() throws {
     let bench = Bench(try watching())
     let before = RegistryValue(type: .sz, data: [0x41, 0])

@@ -100,6 +100,7 @@ final class FixedValue: RegistryQueries {
 final class Bench: Sendable {
   let filter: RegistryFilter
   let refusals = RefusalLog()
+  let processes = ProcessTable()
   private let said: Said
 
   private final class Said: Sendable {
@@ -110,7 +111,7 @@ final class Bench: Sendable {
     let said = Said()
     self.said = said
     filter = RegistryFilter(
-      rules: rules, processes: ProcessTable(),
+      rules: rules, processes: processes,
       notify: { notification in
         let copy = notification
         said.list.withLock { $0.append(copy) }

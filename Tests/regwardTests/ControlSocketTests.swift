@@ -10,10 +10,14 @@ import WdFilter
 @testable import regward
 
 /// A socket in a folder of its own, over a mount that knows only versions.
-private final class FakeMount: Sendable {
+final class FakeMount: Sendable {
   let folder: String
   let channel = SyncChannel(encoder: EventEncoder())
   let updates = Mutex<[String?]>([])
+  let amendments = Mutex<[Amendment]>([])
+  let audited = Mutex<[ControlEvent]>([])
+  /// Without the connector: it tells of what a test does to it.
+  let processes = ProcessTable()
   private let box = Mutex<ControlSocket?>(nil)
 
   init(mountPoint: String = "/mnt/x", refusing: Bool = false, folder: String? = nil) throws {
@@ -21,8 +25,8 @@ private final class FakeMount: Sendable {
     let made = try #require(folder ?? mkdtemp(&template).map { String(cString: $0) })
     self.folder = made
     let channel = self.channel
-    let service = ControlService(
-      sync: channel, version: { 1 }, statistics: { .object(["pid": .count(getpid())]) },
+    let service = ControlService(ControlledMount(
+      sync: channel, processes: processes, version: { 1 }, statistics: { .object(["pid": .count(getpid())]) },
       update: { [weak self] path throws(PolicyError) in
         self?.updates.withLock { $0.append(path) }
         if path?.hasSuffix("bad") == true {
@@ -30,7 +34,12 @@ private final class FakeMount: Sendable {
           _ = try PolicyFile.parse(text: "version: 1\n" + keys, fileName: path ?? "?")
         }
         return RulesInForce.Update(oldVersion: 1, newVersion: 2, warnings: [])
-      })
+      },
+      amend: { [weak self] amendment throws(PolicyError) in
+        self?.amendments.withLock { $0.append(amendment) }
+        return 5
+      },
+      audit: { [weak self] event in self?.audited.withLock { $0.append(event) } }))
     let judge = ControlPeerJudge(ownerID: geteuid()) { _ in refusing ? nil : [] }
     let socket = try ControlSocket(
       for: mountPoint, in: RuntimeDirectory(path: made), service: service, judge: judge)
@@ -48,7 +57,7 @@ private final class FakeMount: Sendable {
 }
 
 /// A client that waits five seconds at most.
-private final class Client {
+final class Client {
   let descriptor: Int32
 
   init(_ path: String) throws {
@@ -101,7 +110,21 @@ struct ControlSocketTests {
   @Test(
     "a message that is understood and refused leaves the connection",
     arguments: [
-      #"{"message":"SET_PROCESS_EXCLUSION"}"#, #"{"message":""}"#, #"{"message":"QUERY_STATISTICS","x":1}"#,
+      #"{"message":"SET_PROCESS_EXCLUSION"}"#, #"{"message":"SET_PROCESS_EXCLUSION","exclusions":"/bin/cat"}"#,
+      #"{"message":"SET_PROCESS_EXCLUSION","exclusions":["bin/cat"]}"#, #"{"message":"SET_PROCESS_EXCLUSION","exclusions":[[]]}"#,
+      #"{"message":"SET_PROCESS_EXCLUSION","exclusions":[],"x":1}"#, #"{"message":"SET_DOC_OPEN_RULE"}"#,
+      #"{"message":"SET_DOC_OPEN_RULE","doc_open":[{"image":"a"}]}"#,
+      #"{"message":"SET_DOC_OPEN_RULE","doc_open":[{"image":"a","extension":".b"}]}"#,
+      #"{"message":"REGISTER_FRIENDLY_PROCESS"}"#, #"{"message":"REGISTER_FRIENDLY_PROCESS","when":{}}"#,
+      #"{"message":"REGISTER_FRIENDLY_PROCESS","when":{"name":"cat"}}"#,
+      #"{"message":"REGISTER_FRIENDLY_PROCESS","when":{"uid":"x"}}"#,
+      #"{"message":"REGISTER_FRIENDLY_PROCESS","id":"","when":{"uid":7}}"#, #"{"message":"SET_PROCESS_INFO"}"#,
+      #"{"message":"SET_PROCESS_INFO","pid":-1,"start_ticks":1}"#, #"{"message":"SET_PROCESS_INFO","pid":1,"start_ticks":-1}"#,
+      #"{"message":"SET_PROCESS_INFO","pid":4294967297,"start_ticks":1}"#,
+      #"{"message":"SET_PROCESS_INFO","pid":1,"start_ticks":9223372036854775807}"#,
+      #"{"message":"QUERY_TRUSTED_AND_UNTRUSTED_PROCESS","after":-1}"#,
+      #"{"message":"QUERY_TRUSTED_AND_UNTRUSTED_PROCESS","after":"x"}"#,
+      #"{"message":"SUBSCRIBE_PROCESS_NOTIFICATIONS","refresh":1}"#, #"{"message":""}"#, #"{"message":"QUERY_STATISTICS","x":1}"#,
       #"{"message":"REG_UPDATE_DATA","policy":"relative"}"#, #"{"message":"REG_UPDATE_DATA","policy":7}"#,
       #"{"message":"REGISTER_SYNC_CLIENT"}"#, #"{"message":"REGISTER_SYNC_CLIENT","deciding":1}"#,
       #"{"message":"UPDATE_SYNC_MONITOR_CONFIG","timeout_ms":0}"#,
@@ -118,7 +141,7 @@ struct ControlSocketTests {
     #expect(answer?["status"]?.string == "error")
     #expect(answer?["error"]?.string?.isEmpty == false)
     #expect(try client.ask(#"{"message":"QUERY_STATISTICS"}"#)?["status"]?.string == "ok")
-    #expect(mount.updates.withLock { $0.isEmpty })
+    #expect(mount.updates.withLock { $0.isEmpty } && mount.amendments.withLock { $0.isEmpty })
     #expect(mount.channel.configuration == SyncConfiguration())
   }
 

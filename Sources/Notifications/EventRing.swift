@@ -1,34 +1,34 @@
-/// The bounded list of notifications that wait for their sinks: first in, first out; full, its oldest gives way.
+/// The bounded list of events that wait for their sinks: first in, first out; full, its oldest gives way.
 ///
-/// Invariants. 1: `count <= capacity`. 2: the waiting notifications are the `count` slots from `head`, modulo `capacity`;
+/// Invariants. 1: `count <= capacity`. 2: the waiting events are the `count` slots from `head`, modulo `capacity`;
 /// all other slots are nil. 3: an empty ring begins at slot 0, so a ring that never fills touches few pages of its memory.
-struct NotificationRing {
+package struct EventRing: Sendable {
   let capacity: Int
-  private(set) var count = 0
+  package private(set) var count = 0
   private var head = 0
-  private var slots: [Notification?] = []
+  private var slots: [Event?] = []
 
   /// `capacity` below 1 counts as 1.
-  init(capacity: Int) {
+  package init(capacity: Int) {
     self.capacity = max(1, capacity)
     // All the memory now, so that no caller of `push` pays for growth.
     slots.reserveCapacity(self.capacity)
   }
 
-  /// Adds `notification` and returns the oldest if it had to give way.
-  mutating func push(_ notification: consuming Notification) -> Notification? {
+  /// Adds `event` and returns the oldest if it had to give way.
+  package mutating func push(_ event: consuming Event) -> Event? {
     let displaced = count == capacity ? pop() : nil
     let index = (head + count) % capacity
     if index == slots.count {
-      slots.append(consume notification)
+      slots.append(consume event)
     } else {
-      slots[index] = consume notification
+      slots[index] = consume event
     }
     count += 1
     return displaced
   }
 
-  mutating func pop() -> Notification? {
+  package mutating func pop() -> Event? {
     guard count > 0 else { return nil }
     let oldest = slots[head].take()
     count -= 1

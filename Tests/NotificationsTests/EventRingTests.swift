@@ -3,17 +3,17 @@ import Testing
 
 @testable import Notifications
 
-@Suite struct NotificationRingTests {
-  private func numbered(_ number: UInt64) -> Notification {
+@Suite struct EventRingTests {
+  private func numbered(_ number: UInt64) -> Event {
     var notification = Samples.notification(.postDeleteKey, key: "k")
     notification.sequence = number
-    return notification
+    return .registry(notification)
   }
 
   /// Against an array, through a seeded mixture of pushes and pops that fills, empties and wraps.
   @Test(arguments: [1, 2, 3, 7, 64])
   func behavesAsABoundedArray(capacity: Int) {
-    var ring = NotificationRing(capacity: capacity)
+    var ring = EventRing(capacity: capacity)
     var model: [UInt64] = []
     var random: UInt64 = 42
     for number in 1...5000 as ClosedRange<UInt64> {
@@ -32,7 +32,7 @@ import Testing
   }
 
   @Test func capacityBelowOneIsOne() {
-    var ring = NotificationRing(capacity: -3)
+    var ring = EventRing(capacity: -3)
     #expect(ring.push(numbered(1)) == nil)
     #expect(ring.push(numbered(2))?.sequence == 1)
   }
