@@ -1,4 +1,5 @@
 import Executive
+import Glibc
 import HiveStorage
 import Testing
 
@@ -99,17 +100,9 @@ final class TestHive {
   }
 }
 
-/// SplitMix64: the same numbers for the same seed, everywhere.
-struct SeededGenerator: RandomNumberGenerator {
-  var state: UInt64
-
-  mutating func next() -> UInt64 {
-    state &+= 0x9E37_79B9_7F4A_7C15
-    var z = state
-    z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
-    z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
-    return z ^ (z >> 31)
-  }
+enum Environment {
+  /// The number that an environment variable holds.
+  static func number(_ name: String) -> Int? { getenv(name).flatMap { Int(String(cString: $0)) } }
 }
 
 func bytes(_ count: Int, _ seed: Int = 0) -> [UInt8] {
