@@ -19,7 +19,7 @@ struct OperationGenerator {
     // A hive that has grown as it should keeps its size: more goes than comes.
     let isFull = model.keys.count > profile.keyCount
     switch random.number(0..<1000) {
-    case 0..<(isFull ? 100 : 230): return createKey(in: model)
+    case 0..<(isFull ? 150 : 280): return createKey(in: model)
     case ..<380: return deleteKey(in: model)
     case ..<450: return renameKey(in: model)
     case ..<780: return setValue(in: model)
