@@ -85,7 +85,8 @@ let package = Package(
       name: "RegistryFileSystemTests",
       dependencies: ["Executive", "HiveStorage", "ConfigurationManager", "RegistryFileSystem"],
       swiftSettings: settings),
-    .testTarget(name: "FUSEServerTests", dependencies: ["FUSEServer"], swiftSettings: settings),
+    .testTarget(
+      name: "FUSEServerTests", dependencies: ["ConfigurationManager", "FUSEServer"], swiftSettings: settings),
     .testTarget(
       name: "regwardTests",
       dependencies: [

@@ -71,7 +71,8 @@ extension ModelRefusal {
     case .nameCollision: self = .nameCollision
     case .cannotDelete: self = .cannotDelete
     case .limit: self = .limit
-    case .damaged, .notAHive, .dirty, .invalid, .device, .changedOutside, .locked, .keyNotFound, .readOnly: return nil
+    case .damaged, .notAHive, .dirty, .invalid, .device, .changedOutside, .locked, .keyNotFound, .readOnly, .stopped:
+      return nil
     }
   }
 }

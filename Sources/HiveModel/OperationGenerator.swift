@@ -75,7 +75,9 @@ struct OperationGenerator {
       return .setValue(key: key.path, name: Self.linkValue, type: .link, data: data)
     }
     let old = key.values.isEmpty || random.oneIn(2) ? nil : random.pick(key.values)
-    if let old, old.name == Self.linkValue { return .setValue(key: key.path, name: old.name, type: .link, data: data()) }
+    if let old, old.name.equalsIgnoringCase(Self.linkValue) {
+      return .setValue(key: key.path, name: old.name, type: .link, data: data())
+    }
     let name = old.map { random.oneIn(4) ? recased($0.name) : $0.name } ?? valueName()
     return .setValue(key: key.path, name: name, type: valueType(), data: data())
   }
@@ -93,7 +95,7 @@ struct OperationGenerator {
     case 1:
       let other = random.pick(key.values).name
       // What another key's value may be called, a link's target may not be.
-      name = other == Self.linkValue ? valueName() : other
+      name = other.equalsIgnoringCase(Self.linkValue) ? valueName() : other
     default: name = valueName()
     }
     return .renameValue(key: key.path, name: value.name, to: name)
@@ -148,7 +150,9 @@ struct OperationGenerator {
       return random.pick([UnicodeName(units: []), "a\\b", UnicodeName(units: units(256))])
     }
     if random.oneIn(50) { return UnicodeName(units: units(random.pick([255, 254, 128, 100]))) }
-    if random.oneIn(40) { return random.pick(profile.names == .every ? [".", "..", "a/b", " ", "u0041", "u{}"] : ["a b"]) }
+    if random.oneIn(40) {
+      return random.pick(profile.names == .every ? [".", "..", "a/b", " ", "u0041", "u{}"] : ["a b"])
+    }
     return UnicodeName(units: units(random.number(1..<12)))
   }
 
@@ -179,7 +183,7 @@ struct OperationGenerator {
   }
 
   private mutating func valueType() -> ValueType {
-    ValueType(rawValue: random.oneIn(12) ? UInt32(random.pick([0xFFFF_0011, 0x20_0000, 500])) : UInt32(random.number(0..<12)))
+    ValueType(rawValue: random.oneIn(12) ? random.pick([0xFFFF_0011, 0x20_0000, 500]) : UInt32(random.number(0..<12)))
   }
 
   private static let boundaries = [

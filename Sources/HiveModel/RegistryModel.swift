@@ -12,7 +12,8 @@ package struct RegistryModel {
   package init(minorVersion: Int) {
     self.minorVersion = minorVersion
     root = ModelKey(
-      name: "ROOT", className: nil, descriptor: ModelDescriptor.bytes(0), time: Self.time(0), isLink: false, parent: nil)
+      name: "ROOT", className: nil, descriptor: ModelDescriptor.bytes(0), time: Self.time(0), isLink: false,
+      parent: nil)
     keys = [root]
   }
 

@@ -1,5 +1,4 @@
 import Executive
-import Glibc
 import HiveStorage
 import Testing
 
@@ -8,16 +7,16 @@ final class TestHive {
   var hive: Hive
   let device: any HiveDevice
 
-  init(device: any HiveDevice, access: Hive.Access = .readWrite, log: (any HiveDevice)? = nil) throws {
+  init(device: any HiveDevice, access: Hive.Access = .readWrite, logs: LogPair? = nil) throws {
     self.device = device
-    hive = try Hive(device: device, access: access, log: log)
+    hive = try Hive(device: device, access: access, logs: logs)
   }
 
   /// A new hive in memory.
-  convenience init(minorVersion: Int, log: (any HiveDevice)? = nil) throws {
+  convenience init(minorVersion: Int, logs: LogPair? = nil) throws {
     let device = MemoryDevice(name: "hive")
     try Hive.format(device: device, minorVersion: minorVersion, time: FileTime(rawValue: 1))
-    try self.init(device: device, log: log)
+    try self.init(device: device, logs: logs)
   }
 
   var root: CellIndex { hive.rootKey }
@@ -100,9 +99,11 @@ final class TestHive {
   }
 }
 
-enum Environment {
-  /// The number that an environment variable holds.
-  static func number(_ name: String) -> Int? { getenv(name).flatMap { Int(String(cString: $0)) } }
+extension LogPair {
+  /// Two logs in memory.
+  static func inMemory(_ first: [UInt8] = [], _ second: [UInt8] = []) -> LogPair {
+    LogPair(MemoryDevice(name: "LOG1", first), MemoryDevice(name: "LOG2", second))
+  }
 }
 
 func bytes(_ count: Int, _ seed: Int = 0) -> [UInt8] {

@@ -54,8 +54,9 @@ class Checks:
     def check(self, folder, minor, names):
         hive = os.path.join(folder, "HIVE")
         options = ["--seed", str(self.seed + minor), "--minor", str(minor), "--names", names]
-        # Reconciled along the way as well, not only at the end.
-        written = self.run(self.stress, "run", hive, *options, "--count", str(self.operations), "--sync-every", "997")
+        # Its log is brought to the file along the way as well, not only at the end.
+        written = self.run(self.stress, "run", hive, *options, "--count", str(self.operations), "--sync-every", "997",
+                           "--log-limit", "2000000")
         if written.returncode or not written.stdout.endswith(b"closed\n"):
             return f"the run ends with {written.returncode}: {written.stderr.decode()[-1000:]}"
         found = json.loads(self.golden("check", hive, "--no-logs").stdout)
@@ -76,8 +77,8 @@ class Checks:
         if names == "readable":
             readers = self.run("bash", os.path.join(self.tools, "verify_written.sh"), hive)
             if readers.returncode:
-                shutil.copy(hive, "refused-hive")
-                return f"not every reader accepts it (kept as refused-hive):\n{readers.stdout.decode()}"
+                kept = shutil.copy(hive, os.path.join(tempfile.gettempdir(), f"refused-{self.seed + minor}"))
+                return f"not every reader accepts it (kept as {kept}):\n{readers.stdout.decode()}"
             print(f"version 1.{minor}, {found['keys']} keys, {found['values']} values, {os.path.getsize(hive)} bytes:")
             print(readers.stdout.decode(), end="", flush=True)
         return None
