@@ -31,6 +31,26 @@ extension Hive {
   }
 
   private mutating func writeAll(time: FileTime) throws(HiveError) {
+    // Without pages only a header is on the way: it failed before.
+    if hasUncommittedChanges { try writeDirtyPages(time: time) }
+    var sector = baseSector
+    sector.lastWritten = lastWritten
+    sector[BaseBlock.Field.binsSize] = UInt32(image.binsSize)
+    let next = log.map(\.nextSequence) ?? baseSector.secondarySequence &+ 1
+    sector.setSequence(primary: next, secondary: next)
+    do throws(HiveError) {
+      try writeHeader(sector)
+      try device.sync()
+    } catch {
+      // It is on the disk, or not: a replay might pass over the log that is written, so no change may come into it.
+      isHeaderUncertain = true
+      log?.stop(error)
+      throw error
+    }
+  }
+
+  /// And makes them durable.
+  private mutating func writeDirtyPages(time: FileTime) throws(HiveError) {
     try growFile(to: image.binsSize)
     if let log, log.failure == nil {
       try log.sync()
@@ -41,18 +61,11 @@ extension Hive {
       try device.sync()
     }
     try setLastWritten(time)
-    var sector = baseSector
-    sector.lastWritten = lastWritten
-    sector[BaseBlock.Field.binsSize] = UInt32(image.binsSize)
-    let next = log.map(\.nextSequence) ?? baseSector.secondarySequence &+ 1
     var pages = image.dirty
     reconciliation?.pages.forEach { pages.insert($0) }
     var runs: [Range<Int>] = []
     pages.forEachRun { runs.append($0) }
     for run in runs { try writePages(run) }
-    try device.sync()
-    sector.setSequence(primary: next, secondary: next)
-    try writeHeader(sector)
     try device.sync()
     _ = image.takeDirty()
     reconciliation = nil
