@@ -55,10 +55,17 @@ let package = Package(
     .target(name: "HiveSamples", dependencies: ["Executive", "HiveStorage"], swiftSettings: settings),
     .executableTarget(
       name: "make-hive-samples", dependencies: ["HiveSamples", "HiveStorage"], swiftSettings: settings),
+    .target(name: "HiveModel", dependencies: ["Executive", "HiveStorage"], swiftSettings: settings),
+    .executableTarget(
+      name: "hive-stress",
+      dependencies: [
+        "HiveModel", "Executive", "HiveStorage", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+      ],
+      swiftSettings: settings),
     .testTarget(
       name: "ExecutiveTests", dependencies: ["Executive"], swiftSettings: settings),
     .testTarget(
-      name: "HiveStorageTests", dependencies: ["Executive", "HiveStorage"], swiftSettings: settings),
+      name: "HiveStorageTests", dependencies: ["Executive", "HiveStorage", "HiveModel"], swiftSettings: settings),
     .testTarget(
       name: "ConfigurationManagerTests",
       dependencies: ["Executive", "HiveStorage", "ConfigurationManager"], swiftSettings: settings),
@@ -78,7 +85,8 @@ let package = Package(
       name: "RegistryFileSystemTests",
       dependencies: ["Executive", "HiveStorage", "ConfigurationManager", "RegistryFileSystem"],
       swiftSettings: settings),
-    .testTarget(name: "FUSEServerTests", dependencies: ["FUSEServer"], swiftSettings: settings),
+    .testTarget(
+      name: "FUSEServerTests", dependencies: ["ConfigurationManager", "FUSEServer"], swiftSettings: settings),
     .testTarget(
       name: "regwardTests",
       dependencies: [

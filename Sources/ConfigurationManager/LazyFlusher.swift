@@ -2,11 +2,10 @@ internal import Executive
 package import HiveStorage
 internal import Synchronization
 
-/// Brings changes to the disk: on request, and by itself some seconds after a change (CmpLazyFlush).
+/// Brings the logs to the primary files by itself: when nothing was changed for some seconds, and when a log is large
+/// (CmpLazyFlush).
 package final class LazyFlusher: Sendable {
   private let registry: Registry
-  private let interval: Int
-  private let wake = KernelEvent()
   private let stopping = Atomic<Bool>(false)
   private let thread = Mutex<SystemThread?>(nil)
 
@@ -15,16 +14,19 @@ package final class LazyFlusher: Sendable {
     registry: Registry, interval: Int = 5000, onFailure: @escaping @Sendable (HiveError) -> Void
   ) {
     self.registry = registry
-    self.interval = interval
     guard !registry.isReadOnly else { return }
     let started = SystemThread(name: "lazy-flusher") { [self] in
       var flushed: UInt64 = 0
-      while !stopping.load(ordering: .acquiring) {
-        wake.wait(milliseconds: interval)
+      var seen: UInt64 = 0
+      while true {
+        let isDue = registry.flushWanted.wait(milliseconds: interval)
+        guard !stopping.load(ordering: .acquiring) else { return }
         let changed = registry.changes.load(ordering: .acquiring)
-        guard changed != flushed, !stopping.load(ordering: .acquiring) else { continue }
+        defer { seen = changed }
+        // Idle: as it was at the last look, and not flushed since.
+        guard changed != flushed, isDue || changed == seen else { continue }
         do throws(HiveError) {
-          try registry.commit()
+          try registry.reconcile()
           flushed = changed
         } catch { onFailure(error) }
       }
@@ -35,30 +37,10 @@ package final class LazyFlusher: Sendable {
   /// Stops the thread; what is not flushed by then stays so.
   package func stop() {
     stopping.store(true, ordering: .releasing)
-    wake.signal()
+    registry.flushWanted.signal()
     thread.withLock { thread in
       thread?.join()
       thread = nil
-    }
-  }
-}
-
-extension Registry {
-  /// Makes every change so far survive power loss. What fails of one hive does not keep the others from it; the first failure is thrown.
-  package func commit() throws(HiveError) {
-    guard !isReadOnly else { return }
-    var failure: HiveError?
-    for loaded in hives.withLock({ $0 }) {
-      do throws(HiveError) { try commit(loaded) } catch { failure = failure ?? error }
-    }
-    if let failure { throw failure }
-  }
-
-  func commit(_ loaded: LoadedHive) throws(HiveError) {
-    guard !loaded.isNamespace, !isReadOnly else { return }
-    try loaded.lock.withExclusive { hive throws(HiveError) in
-      guard hive.hasUncommittedChanges else { return }
-      try hive.commit()
     }
   }
 }

@@ -8,6 +8,11 @@ final class LoadedHive: Sendable {
   /// The high half of the identities of its keys and values; 0 is the first, never used again.
   let number: UInt32
   let lock: PushLock<Hive>
+  /// Nil for the registry's own.
+  let log: TransactionLog?
+  let name: String
+  /// One at a time brings the log to the primary file. Taken before `lock`, and held while the disk is waited for.
+  private let reconciling = Mutex(())
   /// The registry's own hive, in memory only, whose keys are the places of the others: nothing can be made or changed in it.
   let isNamespace: Bool
   /// The file that it lies on.
@@ -19,6 +24,8 @@ final class LoadedHive: Sendable {
     self.number = number
     self.isNamespace = isNamespace
     file = hive.fileIdentity()
+    log = hive.log
+    name = hive.deviceName
     lock = PushLock(hive)
   }
 
@@ -37,4 +44,32 @@ final class LoadedHive: Sendable {
 
   /// Unique among the keys and values of all hives.
   func identity(_ cell: CellIndex) -> UInt64 { UInt64(number) << 32 | UInt64(cell.rawValue) }
+
+  // MARK: To the disk
+
+  /// Makes every change so far survive power loss.
+  func sync() throws(HiveError) {
+    guard let log, log.needsSync else { return }
+    try lock.withExclusive { (hive) throws(HiveError) in try hive.checkOutside() }
+    try log.sync()
+  }
+
+  /// Brings every change so far to the primary file, while the hive is used.
+  func reconcile() throws(HiveError) {
+    guard !isNamespace else { return }
+    try reconciling.withLock { (_) throws(HiveError) in try Hive.reconcile(behind: lock) }
+  }
+
+  /// Keeps reconciles away while `body` runs.
+  func withoutReconcile<Result, Failure: Error>(_ body: () throws(Failure) -> Result) throws(Failure) -> Result {
+    try reconciling.withLock { (_) throws(Failure) in try body() }
+  }
+
+  /// Brings every change to the primary file and empties the logs.
+  func commit() throws(HiveError) {
+    guard !isNamespace else { return }
+    try withoutReconcile { () throws(HiveError) in
+      try lock.withExclusive { (hive) throws(HiveError) in try hive.commit() }
+    }
+  }
 }

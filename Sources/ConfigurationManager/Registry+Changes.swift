@@ -3,8 +3,8 @@ internal import HiveStorage
 internal import Synchronization
 
 extension Registry {
-  // Every change has the same shape: the operation is made from the key's name now, admitted by the callbacks, done under the
-  // exclusive lock, and completed. `onChange` runs under that lock, after the change.
+  // Every change has the same shape: the operation is made from the key's name now, admitted by the callbacks, done and handed
+  // to the log under the exclusive lock, and completed. `onChange` runs under that lock, after the change.
 
   /// Asks whether `caller` may set the value, before its data is known. What comes back is handed to `setValue(admitted:)` or
   /// thrown away.
@@ -106,24 +106,25 @@ extension Registry {
       let (sets, deletes) = (!setting.isBypassed, !deletion.isBypassed)
       let status: NTStatus?
       do throws(NTStatus) {
-        let isCurrent = try source.hive.lock.withExclusive { hive throws(NTStatus) in
+        let isCurrent = try change(source.hive) { hive throws(NTStatus) in
           guard try isUnmoved(deletion.operation, source), try isUnmoved(setting.operation, target) else { return false }
           do throws(HiveError) {
             let time = FileTime.now()
             guard let old = try Self.findValue(name, in: source.cell, ordinal: 1, hive) else { throw .keyNotFound }
-            if sets, deletes, source === target, name.equalsIgnoringCase(newName) {
-              // Only the case of the name changes.
-              let new = try hive.renameValue(of: source.cell, value: old, to: newName.units.span, time: time)
-              onChange(source.hive.identity(old), source.hive.identity(new))
-            } else {
+            let moved = try hive.transaction { (hive) throws(HiveError) -> (old: CellIndex, new: CellIndex)? in
+              if sets, deletes, source === target, name.equalsIgnoringCase(newName) {
+                // Only the case of the name changes.
+                return (old, try hive.renameValue(of: source.cell, value: old, to: newName.units.span, time: time))
+              }
               let new = try sets
                 ? hive.setValue(
                   of: target.cell, named: newName.units.span, type: value.type, data: value.data, time: time) : nil
-              if deletes { try hive.deleteValue(of: source.cell, value: old, time: time) }
-              if deletes, let new { onChange(source.hive.identity(old), source.hive.identity(new)) }
+              guard deletes else { return nil }
+              try hive.deleteValue(of: source.cell, value: old, time: time)
+              return new.map { (old, $0) }
             }
+            if let moved { onChange(source.hive.identity(moved.old), source.hive.identity(moved.new)) }
           } catch { throw NTStatus(error) }
-          changes.wrappingAdd(1, ordering: .releasing)
           return true
         }
         status = isCurrent ? .success : nil
@@ -188,7 +189,7 @@ extension Registry {
     guard let key = made else { throw .objectNameNotFound }
     do throws(NTStatus) { try setValue(of: key, named: Self.linkValueName, to: value, by: caller) } catch {
       // Nobody wants a link that leads nowhere: what was made just now is taken back.
-      key.hive.lock.withExclusive { hive in
+      try? change(key.hive) { hive throws(NTStatus) in
         if (try? hive.deleteKey(key.cell, time: .now())) != nil { forget(key) }
       }
       throw error
@@ -290,10 +291,9 @@ extension Registry {
     var isDone = false
     if !admission.isBypassed {
       do throws(NTStatus) {
-        let isCurrent = try key.hive.lock.withExclusive { hive throws(NTStatus) in
+        let isCurrent = try change(key.hive) { hive throws(NTStatus) in
           guard try isUnmoved(admission.operation, key) else { return false }
           do throws(HiveError) { admission.result = try body(&hive) } catch { throw NTStatus(error) }
-          changes.wrappingAdd(1, ordering: .releasing)
           return true
         }
         guard isCurrent else { return nil }

@@ -28,6 +28,7 @@ extension Registry {
       } catch { throw NTStatus(error) }
     }
     hives.withLock { $0.append(loaded) }
+    watch(loaded)
   }
 
   /// Loads the hive in `file` while mounted (NtLoadKey). Throws what opening it throws as well.
@@ -72,25 +73,27 @@ extension Registry {
   }
 
   private func detach(_ key: KeyControlBlock, below parent: KeyControlBlock) throws(NTStatus) {
-    try root.hive.lock.withExclusive { namespace throws(NTStatus) in
-      do throws(HiveError) {
-        try key.hive.lock.withExclusive { hive throws(HiveError) in
-          guard !key.isDeleted else { throw .keyNotFound }
-          if hive.access == .readWrite, hive.hasUncommittedChanges { try hive.commit() }
-          hive.close()
-          forgetAll(below: key, isIncluded: true)
+    do throws(HiveError) {
+      try key.hive.withoutReconcile { () throws(HiveError) in
+        try root.hive.lock.withExclusive { namespace throws(HiveError) in
+          try key.hive.lock.withExclusive { hive throws(HiveError) in
+            guard !key.isDeleted else { throw .keyNotFound }
+            if hive.access == .readWrite { try hive.commit() }
+            hive.close()
+            forgetAll(below: key, isIncluded: true)
+          }
+          var place: CellIndex?
+          try namespace.forEachSubkey(of: parent.cell, from: 0) { _, cell throws(HiveError) in
+            if root.hive.exit(at: cell) === key { place = cell }
+            return place == nil
+          }
+          if let place {
+            root.hive.setExit(nil, at: place)
+            try namespace.deleteKey(place, time: .now())
+          }
         }
-        var place: CellIndex?
-        try namespace.forEachSubkey(of: parent.cell, from: 0) { _, cell throws(HiveError) in
-          if root.hive.exit(at: cell) === key { place = cell }
-          return place == nil
-        }
-        if let place {
-          root.hive.setExit(nil, at: place)
-          try namespace.deleteKey(place, time: .now())
-        }
-      } catch { throw NTStatus(error) }
-    }
+      }
+    } catch { throw NTStatus(error) }
     hives.withLock { $0.removeAll { $0 === key.hive } }
     close(key)
   }
@@ -137,7 +140,7 @@ extension Registry {
       onChange(root)
       return nil
     }
-    do throws(HiveError) { try commit(root.hive) } catch { throw NTStatus(error) }
+    do throws(HiveError) { try root.hive.reconcile() } catch { throw NTStatus(error) }
   }
 
   /// Writes a key and everything below it to a new hive file, mode 0600 (NtSaveKey). Throws `objectNameCollision` where there is a
@@ -202,13 +205,12 @@ extension Registry {
     return root
   }
 
-  /// Makes every change of the key's hive so far survive power loss (NtFlushKey); of all hives for a key of the namespace.
-  package func flushKey(_ key: KeyControlBlock, by caller: Caller) throws(NTStatus) {
+  /// Makes every change of the key's hive so far survive power loss, unless `durability` puts that off (NtFlushKey); of all hives for a
+  /// key of the namespace. With `toPrimary` they are brought to the primary file, too, whatever `durability` is.
+  package func flushKey(_ key: KeyControlBlock, toPrimary: Bool = false, by caller: Caller) throws(NTStatus) {
     try ask(.preFlushKey, .postFlushKey, of: key, by: caller, through: nil, { .flushKey(key: $0) }) {
       () throws(NTStatus) in
-      do throws(HiveError) {
-        if key.hive.isNamespace { try commit() } else { try commit(key.hive) }
-      } catch { throw NTStatus(error) }
+      do throws(HiveError) { try flush(key.hive, toPrimary: toPrimary) } catch { throw NTStatus(error) }
     }
   }
 }

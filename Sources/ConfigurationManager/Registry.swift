@@ -52,19 +52,26 @@ package final class Registry: Sendable {
   package let callbacks: CallbackStack
   package let root: KeyControlBlock
   package let isReadOnly: Bool
+  package let durability: Durability
   /// One up with every change; tells the flusher that there is something to do.
   let changes = Atomic<UInt64>(0)
+  /// A log is large.
+  let flushWanted = KernelEvent()
+  let onStop = Mutex<(@Sendable (String, HiveError) -> Void)?>(nil)
 
   /// Puts `hive` at `completeName`, as in `\REGISTRY\MACHINE\SYSTEM`.
   package convenience init(
-    hive: consuming sending Hive, completeName: UnicodeName, callbacks: CallbackStack, isReadOnly: Bool
+    hive: consuming sending Hive, completeName: UnicodeName, callbacks: CallbackStack, isReadOnly: Bool,
+    durability: Durability = .fsync
   ) {
     let cell = hive.rootKey
-    self.init(LoadedHive(hive, number: 0), cell, completeName, callbacks, isReadOnly)
+    self.init(LoadedHive(hive, number: 0), cell, completeName, callbacks, isReadOnly, durability)
   }
 
   /// A registry without hives: `\REGISTRY`, whose keys `HKLM` and `HKU` are the places for them (`loadKey`, `attach`).
-  package convenience init(callbacks: CallbackStack, isReadOnly: Bool) throws(HiveError) {
+  package convenience init(
+    callbacks: CallbackStack, isReadOnly: Bool, durability: Durability = .fsync
+  ) throws(HiveError) {
     let device = MemoryDevice(name: "registry", [])
     try Hive.format(device: device, minorVersion: 5, rootName: "REGISTRY")
     var hive = try Hive(device: device, access: .readWrite)
@@ -73,16 +80,18 @@ package final class Registry: Sendable {
     }
     let cell = hive.rootKey
     self.init(
-      LoadedHive(hive, number: 0, isNamespace: true), cell, #"\REGISTRY"#, callbacks, isReadOnly)
+      LoadedHive(hive, number: 0, isNamespace: true), cell, #"\REGISTRY"#, callbacks, isReadOnly, durability)
   }
 
   private init(
-    _ hive: LoadedHive, _ rootCell: CellIndex, _ completeName: UnicodeName, _ callbacks: CallbackStack, _ isReadOnly: Bool
+    _ hive: LoadedHive, _ rootCell: CellIndex, _ completeName: UnicodeName, _ callbacks: CallbackStack,
+    _ isReadOnly: Bool, _ durability: Durability
   ) {
     root = KeyControlBlock(id: 1, parent: nil, hive: hive, cell: rootCell, completeName: completeName)
     hives = Mutex([hive])
     self.callbacks = callbacks
     self.isReadOnly = isReadOnly
+    self.durability = durability
     keys.withLock { $0.byIdentity[hive.identity(rootCell)] = root }
   }
 
@@ -200,10 +209,12 @@ extension NTStatus {
     case .damaged, .notAHive, .dirty: self = .registryCorrupt
     case .limit: self = .registryQuotaLimit
     case .invalid: self = .invalidParameter
-    // ENOSPC of the device is the only failure that a user can do something about, so it keeps its own code.
-    case .device(_, _, let errno): self = errno == 28 ? .diskFull : .registryIOFailed
-    // Only a flush meets it; the changes stay in memory, as when the device fails.
+    // A full disk is the only failure of the device that a user can do something about, so it keeps its own code.
+    case .device: self = error.isPassing ? .diskFull : .registryIOFailed
+    // Who meets it first is told of a failure; later changes find the hive stopped.
     case .changedOutside: self = .registryIOFailed
+    // To who changes it, the hive is read-only from now on.
+    case .stopped: self = .mediaWriteProtected
     case .keyNotFound: self = .objectNameNotFound
     case .nameCollision: self = .objectNameCollision
     case .cannotDelete: self = .cannotDelete

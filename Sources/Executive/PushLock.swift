@@ -27,7 +27,8 @@ package final class PushLock<State: ~Copyable>: @unchecked Sendable {
   package func withShared<Result: ~Copyable, Failure: Error>(
     _ body: (borrowing State) throws(Failure) -> Result
   ) throws(Failure) -> Result {
-    pthread_rwlock_rdlock(lock)
+    let failure = pthread_rwlock_rdlock(lock)
+    assert(failure == 0, "the lock is held by this thread")
     defer { pthread_rwlock_unlock(lock) }
     return try body(state.pointee)
   }
@@ -35,7 +36,8 @@ package final class PushLock<State: ~Copyable>: @unchecked Sendable {
   package func withExclusive<Result: ~Copyable, Failure: Error>(
     _ body: (inout State) throws(Failure) -> Result
   ) throws(Failure) -> Result {
-    pthread_rwlock_wrlock(lock)
+    let failure = pthread_rwlock_wrlock(lock)
+    assert(failure == 0, "the lock is held by this thread")
     defer { pthread_rwlock_unlock(lock) }
     return try body(&state.pointee)
   }

@@ -1,3 +1,5 @@
+package import ConfigurationManager
+
 /// What `-o` says, as mount(8) passes it: words and `name=value`, parted by commas; `\,` is a comma, `\\` a backslash.
 package struct MountOptions: Hashable, Sendable {
   package var isReadOnly = false
@@ -15,6 +17,8 @@ package struct MountOptions: Hashable, Sendable {
   package var userID: UInt32?
   package var groupID: UInt32?
   package var umask: UInt32 = 0o022
+  /// When a change survives power loss.
+  package var durability = Durability.fsync
   /// What mount(8) shows as the device; nil: the hive's path.
   package var fileSystemName: String?
   /// Options that the kernel takes as they are.
@@ -60,6 +64,12 @@ package struct MountOptions: Hashable, Sendable {
     case ("log", let value?) where !value.isEmpty: log = value
     case ("at", let value?) where !value.isEmpty: location = value
     case ("fsname", let value?) where !value.isEmpty: fileSystemName = value
+    case ("sync", let value?):
+      guard let known = Durability(rawValue: value) else {
+        let words = Durability.allCases.map(\.rawValue).joined(separator: ", ")
+        throw Problem(description: "option sync: \(value) is none of \(words)")
+      }
+      durability = known
     case ("uid", let value?): userID = try Self.number(value, of: name, radix: 10)
     case ("gid", let value?): groupID = try Self.number(value, of: name, radix: 10)
     case ("umask", let value?):

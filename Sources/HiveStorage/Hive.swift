@@ -5,8 +5,9 @@ internal import Executive
 /// Stand it behind a `PushLock`: the methods that do not mutate may run on many threads at once. It trusts neither its
 /// file nor its callers: every offset and every `CellIndex` is checked where it is used.
 ///
-/// 1. A method that throws has changed nothing, except `commit`, which says what it leaves.
-/// 2. Changes live in memory until `commit`; the device then holds the old hive or the new one, whatever happens.
+/// 1. A method that throws has changed nothing, except `commit` and `reconcile`, which say what they leave.
+/// 2. A change that returned is in the log: after `kill -9` the devices hold it, and after a power cut every change up to
+///    some one, not before the last `TransactionLog.sync`. Without logs changes live in memory until `commit`.
 /// 3. A key's or a value's `CellIndex` stays valid until it is deleted, or renamed to a new one.
 package struct Hive: ~Copyable {
   package enum Access: Sendable {
@@ -29,35 +30,38 @@ package struct Hive: ~Copyable {
   var freeCells: FreeCells?
 
   let device: any HiveDevice
-  let log: (any HiveDevice)?
-  /// Logs of earlier writers, emptied before the first commit: a recovery might prefer them to ours.
+  /// Takes every change; nil where changes live in memory only.
+  package let log: TransactionLog?
+  /// Logs of earlier writers, emptied before the first change: a recovery might prefer them to ours.
   var staleLogs: [any HiveDevice]
   /// The base block's first sector as the primary file has it.
   var baseSector: BaseBlockSector
-  /// A commit failed after it had begun to change the primary file: the log holds the only whole copy.
-  var isPrimaryUnfinished = false
+  /// A write of that sector failed: half of it may be there.
+  var isHeaderUncertain = false
+  /// Under way, or broken off and to be gone on with: both logs are needed.
+  var reconciliation: Reconciliation?
+  /// When the primary file was last looked at for changes by others; `MonotonicClock` nanoseconds.
+  var lastLook: UInt64 = 0
 
   /// What made it whole, when it was dirty and was recovered as it was opened.
   package let recovery: Recovery?
   /// Why it could not be recovered; for `.inspection` only.
   package let unrecovered: HiveError?
 
-  /// Opens the hive on `device`. `log` takes the transaction log of our commits and `otherLogs` are what else lies
-  /// beside the hive; a dirty hive that these can make whole is recovered: on the device for `.readWrite`, in memory
-  /// otherwise.
+  /// Opens the hive on `device`. `logs` take our changes and `otherLogs` are what else lies beside the hive; a dirty hive
+  /// that these can make whole is recovered: on the device for `.readWrite`, in memory otherwise.
   ///
   /// Throws `notAHive`, `dirty` when a write was not finished and no log can make it whole, `device`, and for
   /// `.readWrite` `damaged` when the file is shorter than its bins.
   package init(
-    device: any HiveDevice, access: Access, log: (any HiveDevice)? = nil, otherLogs: [any HiveDevice] = []
+    device: any HiveDevice, access: Access, logs: LogPair? = nil, otherLogs: [any HiveDevice] = []
   ) throws(HiveError) {
-    let logs = (log.map { [$0] } ?? []) + otherLogs
-    let opened = try Self.open(device, access: access, logs: logs)
+    let opened = try Self.open(device, access: access, logs: (logs?.both ?? []) + otherLogs)
     self.access = access
     minorVersion = Int(opened.sector[BaseBlock.Field.minor])
     rootKey = CellIndex(rawValue: opened.sector[BaseBlock.Field.rootCell])
     self.device = device
-    self.log = log
+    log = logs.map { TransactionLog($0, primary: device) }
     staleLogs = otherLogs
     baseSector = opened.sector
     sortedLists = opened.sortedLists
@@ -77,7 +81,7 @@ package struct Hive: ~Copyable {
   private static func open(
     _ device: any HiveDevice, access: Access, logs: [any HiveDevice]
   ) throws(HiveError) -> Opened {
-    // Before anything is read: what is written meanwhile is seen at the first commit.
+    // Before anything is read: what is written meanwhile is seen at the first change.
     device.rememberState()
     var sector = try primarySector(device)
     var replay: LogReplay?
@@ -158,10 +162,11 @@ package struct Hive: ~Copyable {
     return image
   }
 
-  /// Pages of 4096 bytes that `commit` would write.
-  package var dirtyPageCount: Int { image.dirty.count }
+  /// Pages of 4096 bytes that `commit` would write, at most.
+  package var dirtyPageCount: Int { image.dirty.count + (reconciliation?.pages.count ?? 0) }
 
-  package var hasUncommittedChanges: Bool { !image.dirty.isEmpty }
+  /// Whether something is in memory, and in the log, that is not in the primary file.
+  package var hasUncommittedChanges: Bool { !image.dirty.isEmpty || reconciliation != nil }
 
   /// Lets the files go, and their locks: for a hive that is not used any more and not destroyed yet.
   package func close() {
@@ -205,27 +210,5 @@ package struct Hive: ~Copyable {
       }
     }
     return statistics
-  }
-
-  /// Runs `body` so that its error leaves the hive as it was.
-  mutating func transaction<Result>(
-    _ body: (inout Hive) throws(HiveError) -> Result
-  ) throws(HiveError) -> Result {
-    guard access == .readWrite else { throw .readOnly }
-    if freeCells == nil { freeCells = try FreeCells(image) }
-    image.beginTransaction()
-    do {
-      let result = try body(&self)
-      image.endTransaction()
-      return result
-    } catch {
-      // What is known about the bytes was learnt while they were others. A refusal before any change costs nothing.
-      if image.rollBack() {
-        freeCells = nil
-        sortedLists.removeAll()
-        valueIndexes.forgetAll()
-      }
-      throw error
-    }
   }
 }

@@ -8,6 +8,8 @@ package protocol HiveDevice: AnyObject, Sendable {
   func size() throws(HiveError) -> Int
   func read(at offset: Int, into buffer: UnsafeMutableRawBufferPointer) throws(HiveError)
   func write(_ bytes: UnsafeRawBufferPointer, at offset: Int) throws(HiveError)
+  /// Writes pieces that lie apart in memory, one behind the other.
+  func write(_ pieces: UnsafeBufferPointer<UnsafeRawBufferPointer>, at offset: Int) throws(HiveError)
   func resize(to size: Int) throws(HiveError)
   /// Makes every write before it survive power loss.
   func sync() throws(HiveError)
@@ -18,6 +20,18 @@ package protocol HiveDevice: AnyObject, Sendable {
   func rememberState()
   /// What somebody else did since `rememberState`; nil for nothing, and before the first `rememberState`.
   func outsideChange() throws(HiveError) -> OutsideChange?
+}
+
+extension HiveDevice {
+  package func write(
+    _ pieces: UnsafeBufferPointer<UnsafeRawBufferPointer>, at offset: Int
+  ) throws(HiveError) {
+    var place = offset
+    for piece in pieces {
+      try write(piece, at: place)
+      place += piece.count
+    }
+  }
 }
 
 /// A device that nobody else can reach.

@@ -23,6 +23,15 @@ package enum HiveError: Error, Hashable, Sendable {
   /// The key still has subkeys, or is the root.
   case cannotDelete
   case readOnly
+  /// An earlier failure, given here, left it open what the disk holds: nothing is changed until a flush has succeeded.
+  indirect case stopped(HiveError)
+}
+
+extension HiveError {
+  /// The disk is full, or something like it: what was to be written did not get there, and everything else is as it was.
+  package var isPassing: Bool {
+    if case .device(_, _, let errno) = self { [ENOSPC, EDQUOT, EFBIG, EINTR].contains(errno) } else { false }
+  }
 }
 
 extension HiveError: CustomStringConvertible {
@@ -42,6 +51,7 @@ extension HiveError: CustomStringConvertible {
     case .nameCollision: "the name is taken"
     case .cannotDelete: "the key has subkeys or is the root"
     case .readOnly: "the hive is open for reading only"
+    case .stopped(let reason): "changes are refused until `regward flush` succeeds or the hive is mounted anew, because: \(reason)"
     }
   }
 }

@@ -3,8 +3,8 @@ internal import Glibc
 /// The whole primary file in memory, as it will be written: the base block, then the hive bins.
 ///
 /// 1. It lies in one reservation that holds the largest legal hive, so growing never moves a byte.
-/// 2. Every change goes through `store`, `copy` or `move`, which mark the page dirty and, inside a transaction, keep
-///    the old bytes for `rollBack`.
+/// 2. Every change goes through `store`, `copy`, `move` or `clear`, inside a transaction: the pages that it touches are
+///    noted, and the old bytes kept for `rollBack`. With the transaction's end these pages become dirty.
 /// 3. Offsets are file offsets in bytes; loads and stores outside base block and bins are our bugs and trap.
 struct HiveImage: ~Copyable, @unchecked Sendable {
   // SAFETY: the memory at `base` belongs to this value alone and is unmapped once, in deinit. Reading methods only load
@@ -19,7 +19,10 @@ struct HiveImage: ~Copyable, @unchecked Sendable {
   private(set) var binsSize: Int
   /// Bytes before a cell's payload: the size, and in version 1.1 the previous cell.
   var cellHeader = 4
+  /// Pages that differ from the primary file.
   private(set) var dirty = DirtyVector()
+  /// Pages that the transaction has changed.
+  private(set) var touched = DirtyVector()
   private var undo: UndoLog?
 
   init(binsSize: Int) throws(HiveError) {
@@ -102,41 +105,72 @@ struct HiveImage: ~Copyable, @unchecked Sendable {
     memset(base + offset, 0, count)
   }
 
-  mutating func markDirty(at offset: Int, count: Int) {
+  /// Notes pages as changed by the transaction, with whatever bytes they have.
+  mutating func markTouched(at offset: Int, count: Int) {
     guard count > 0 else { return }
     let first = (offset - BaseBlock.size) / Self.pageSize
     let last = (offset + count - 1 - BaseBlock.size) / Self.pageSize
-    for page in first...last where dirty.insert(page) { undo?.newlyDirty.append(page) }
+    for page in first...last { touched.insert(page) }
   }
 
-  mutating func clearDirty() { dirty.removeAll() }
+  /// Who takes the pages brings them to the primary file.
+  mutating func takeDirty() -> DirtyVector {
+    defer { dirty = DirtyVector() }
+    return dirty
+  }
 
   private mutating func touch(_ offset: Int, _ count: Int) {
     precondition(offset >= BaseBlock.size && count >= 0 && offset + count <= self.count)
+    precondition(undo != nil, "a change outside a transaction")
     undo?.save(offset, UnsafeRawBufferPointer(start: base + offset, count: count))
-    markDirty(at: offset, count: count)
+    markTouched(at: offset, count: count)
   }
 
   // MARK: Transactions
 
-  mutating func beginTransaction() { undo = UndoLog(binsSize: binsSize) }
+  var isInTransaction: Bool { undo != nil }
 
-  mutating func endTransaction() { undo = nil }
+  mutating func beginTransaction() {
+    precondition(undo == nil)
+    undo = UndoLog(binsSize: binsSize)
+  }
+
+  mutating func endTransaction() {
+    touched.forEach { dirty.insert($0) }
+    touched.removeAll()
+    undo = nil
+  }
 
   /// Gives every byte changed since `beginTransaction` its old value, last change first; false when there was none.
   mutating func rollBack() -> Bool {
     guard let undo else { return false }
-    for (offset, range) in undo.entries.reversed() {
-      undo.bytes.withUnsafeBytes { saved in
-        let old = UnsafeRawBufferPointer(rebasing: saved[range])
-        if let source = old.baseAddress { memcpy(base + offset, source, old.count) }
-      }
-    }
-    for page in undo.newlyDirty { dirty.remove(page) }
+    undo.putBack(into: UnsafeMutableRawBufferPointer(start: base, count: count), at: 0)
     let hadGrown = binsSize != undo.binsSize
     binsSize = undo.binsSize
+    touched.removeAll()
     self.undo = nil
     return hadGrown || !undo.entries.isEmpty
+  }
+
+  /// The pages that the transaction has changed, as a log takes them.
+  mutating func touchedRuns() -> [LogEntry.Run] {
+    var runs: [LogEntry.Run] = []
+    var pages = DirtyVector()
+    swap(&pages, &touched)
+    pages.forEachRun { run in
+      let start = run.lowerBound * Self.pageSize
+      runs.append(
+        LogEntry.Run(binsOffset: start, bytes: buffer(at: BaseBlock.size + start, count: run.count * Self.pageSize)))
+    }
+    swap(&pages, &touched)
+    return runs
+  }
+
+  /// The first page of the bins and their size as they were before the transaction.
+  var beforeTransaction: (firstPage: [UInt8], binsSize: Int) {
+    var page = [UInt8](buffer(at: BaseBlock.size, count: Self.pageSize))
+    page.withUnsafeMutableBytes { undo?.putBack(into: $0, at: BaseBlock.size) }
+    return (page, undo?.binsSize ?? binsSize)
   }
 }
 
@@ -155,5 +189,19 @@ private struct UndoLog {
     let start = bytes.count
     bytes.append(contentsOf: old)
     entries.append((offset, start..<bytes.count))
+  }
+
+  /// Gives the bytes from file offset `start` on, as many as `target` holds, their old values, last change first.
+  func putBack(into target: UnsafeMutableRawBufferPointer, at start: Int) {
+    bytes.withUnsafeBytes { saved in
+      for (offset, range) in entries.reversed() {
+        let first = max(offset, start)
+        let end = min(offset + range.count, start + target.count)
+        guard first < end else { continue }
+        let old = saved[range.lowerBound + first - offset..<range.lowerBound + end - offset]
+        UnsafeMutableRawBufferPointer(rebasing: target[first - start..<end - start])
+          .copyMemory(from: UnsafeRawBufferPointer(rebasing: old))
+      }
+    }
   }
 }

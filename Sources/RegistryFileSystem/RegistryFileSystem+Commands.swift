@@ -39,7 +39,8 @@ extension RegistryFileSystem {
     do throws(Failure) {
       switch (verb, arguments.count) {
       case ("why", 1): return self.why(arguments[0])
-      case ("flush", 1): try withKey(arguments[0]) { key throws(NTStatus) in try registry.flushKey(key, by: caller) }
+      case ("flush", 1):
+        try withKey(arguments[0]) { key throws(NTStatus) in try registry.flushKey(key, toPrimary: true, by: caller) }
       case ("rename", 2): try rename(arguments[0], to: arguments[1], by: caller)
       case ("link", 2): try link(arguments[0], to: arguments[1], by: caller)
       case ("save", 2): try save(arguments[0], to: arguments[1], by: caller)

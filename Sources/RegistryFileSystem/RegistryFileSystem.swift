@@ -196,7 +196,7 @@ package final class RegistryFileSystem: Sendable {
     (try? registry.querySpace(of: hiveKey(of: nodeID))) ?? (total: 0, free: 0)
   }
 
-  /// fsync(2): FlushKey, every change of the node's hive so far survives power loss.
+  /// fsync(2): FlushKey, every change of the node's hive so far survives power loss, unless the mount puts that off.
   package func sync(_ nodeID: UInt64, by caller: Caller) throws(Errno) {
     do { try registry.flushKey(hiveKey(of: nodeID), by: caller) } catch { throw Errno(error) }
   }

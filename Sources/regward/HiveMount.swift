@@ -73,7 +73,8 @@ struct HiveMount {
       facts: MountFacts(
         hives: hives.map(\.path), mountPoint: mountPoint, location: registry.completeName(ofPath: []),
         isReadOnly: options.isReadOnly),
-      filter: registration.filter, rules: rules, refusals: refusals, queue: queue, sink: sink, sync: sync, processes: processes)
+      filter: registration.filter, rules: rules, refusals: refusals, queue: queue, sink: sink, sync: sync, processes: processes,
+      storage: { registry.hiveStates })
     let fileSystem = RegistryFileSystem(
       registry: registry, presentation: presentation, largestText: survey.largestText, handler: handler,
       openWatcher: registration.documents)
@@ -84,6 +85,11 @@ struct HiveMount {
     let socket = listen(handler, rules, sync, processes, queue)
     let processEvents = options.logsProcesses ? ProcessEventSource(processes, queue: queue) : nil
     processes.start()
+    // A limit on the size of files is told by an errno then, as a full disk is.
+    signal(SIGXFSZ, SIG_IGN)
+    registry.whenHiveStops { hive, failure in
+      Console.tell("\(hive): \(HiveError.stopped(failure))", inSystemLog: inSystemLog)
+    }
     let flusher = LazyFlusher(registry: registry) { error in
       Console.tell("\(title): \(error)", inSystemLog: inSystemLog)
     }
@@ -118,7 +124,7 @@ struct HiveMount {
       let saved = registry.saveUncommitted()
       let rest = saved.isEmpty ? "" : "; what the mount had is in \(saved.joined(separator: " and "))"
       failure = MountFailure(
-        "\(title): the last changes are not on the disk: \(error)\(rest)", status: MountFailure.systemStatus)
+        "\(title): the last changes are not in the hive's file: \(error)\(rest)", status: MountFailure.systemStatus)
     }
     guard let failure else { return }
     if isMounted, isDaemon { Console.tell(failure.message, inSystemLog: true) }
@@ -232,11 +238,16 @@ struct HiveMount {
       let name = try location(hive)
       survey.add(hive, hives[0].path, at: name)
       return (
-        Registry(hive: hive, completeName: name, callbacks: callbacks, isReadOnly: options.isReadOnly), survey
+        Registry(
+          hive: hive, completeName: name, callbacks: callbacks, isReadOnly: options.isReadOnly,
+          durability: options.durability), survey
       )
     }
     let registry: Registry
-    do throws(HiveError) { registry = try Registry(callbacks: callbacks, isReadOnly: options.isReadOnly) } catch {
+    do throws(HiveError) {
+      registry = try Registry(
+        callbacks: callbacks, isReadOnly: options.isReadOnly, durability: options.durability)
+    } catch {
       throw MountFailure("\(error)", status: MountFailure.systemStatus)
     }
     for source in hives {

@@ -25,11 +25,13 @@ final class MountHandler: ControlHandler {
   private let sink: FileSink?
   private let sync: SyncChannel
   private let processes: ProcessTable
+  private let storage: @Sendable () -> [Registry.HiveState]
   private let socket = Mutex<ControlSocket?>(nil)
 
   init(
     facts: MountFacts, filter: RegistryFilter, rules: RulesInForce, refusals: RefusalLog, queue: NotificationQueue,
-    sink: FileSink?, sync: SyncChannel, processes: ProcessTable
+    sink: FileSink?, sync: SyncChannel, processes: ProcessTable,
+    storage: @escaping @Sendable () -> [Registry.HiveState]
   ) {
     self.processes = processes
     self.facts = facts
@@ -39,6 +41,7 @@ final class MountHandler: ControlHandler {
     self.queue = queue
     self.sink = sink
     self.sync = sync
+    self.storage = storage
   }
 
   /// The socket that answers for this mount as well, once it is there.
@@ -160,6 +163,7 @@ final class MountHandler: ControlHandler {
     let standing = sync.standing
     statistics.syncClient = standing.client
     statistics.syncWaiting = standing.waiting
+    statistics.storage = storage()
     statistics.control = socket.withLock { $0 }?.counters
     return statistics
   }

@@ -1,3 +1,4 @@
+internal import ConfigurationManager
 internal import Executive
 internal import Notifications
 internal import WdFilter
@@ -35,6 +36,8 @@ struct MountStatistics: Sendable {
   var syncConfiguration = SyncConfiguration()
   var syncClient: (processID: Int32, isDeciding: Bool)?
   var syncWaiting = 0
+  /// Of each hive; those that are mounted for reading only, too.
+  var storage: [Registry.HiveState] = []
   /// Nil without a socket.
   var control: ControlSocket.Counters?
 
@@ -65,6 +68,16 @@ struct MountStatistics: Sendable {
           decisions.map { row in
             let counts = zip(DecisionOutcome.allCases, row.counts).map { member($0.name, .count($1)) }
             return member(row.name, .object(counts))
+          })))
+    members.append(
+      member(
+        "storage",
+        .list(
+          storage.map { hive in
+            .object([
+              "hive": .text(hive.name), "log_bytes": .count(hive.logSize),
+              "stopped": .optional(hive.failure.map { "\($0)" }),
+            ])
           })))
     members.append(member("match_time", Self.json(matchTime)))
     members.append(member("lookup_time", Self.json(lookupTime)))

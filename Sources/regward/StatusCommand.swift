@@ -64,6 +64,10 @@ struct StatusCommand: ParsableCommand {
           "\(number("log", "accepted")) lines written, \(number("log", "lost")) lost, \(number("log", "errors")) errors"
         ))
     }
+    for hive in status["storage"]?.elements ?? [] {
+      guard let reason = hive["stopped"]?.string else { continue }
+      rows.append(("no changes", "\(hive["hive"]?.string ?? "?"): \(reason); `regward flush` tries again"))
+    }
     for (title, name) in [("match time", "match_time"), ("process look-up", "lookup_time")] {
       rows.append((title, time(status[name] ?? .null)))
     }

@@ -19,6 +19,8 @@ struct HouseRule: Sendable, CustomStringConvertible {
       "FUSEServer": system.union(["CFuse3", "Executive", "ConfigurationManager", "RegistryFileSystem"]),
       "HiveSamples": system.union(["Executive", "HiveStorage"]),
       "make-hive-samples": system.union(["HiveSamples", "HiveStorage", "Foundation"]),
+      "HiveModel": system.union(["Executive", "HiveStorage"]),
+      "hive-stress": system.union(["HiveModel", "Executive", "HiveStorage", "ArgumentParser"]),
       "regward": system.union([
         "Executive", "HiveStorage", "ConfigurationManager", "ProcessTable", "Notifications", "WdFilter", "PolicyFile",
         "RegistryFileSystem", "FUSEServer", "ArgumentParser", "Foundation",

@@ -19,7 +19,7 @@ final class Folder {
     let file = path + "/" + name
     let device = try FileDevice(path: file, mode: .new)
     try Hive.format(device: device, minorVersion: 5)
-    var hive = try Hive(device: device, access: .readWrite, log: MemoryDevice(name: "log", []))
+    var hive = try Hive(device: device, access: .readWrite)
     let cell = try hive.createKey(under: hive.rootKey, named: UnicodeName("Key").units.span, time: .now())
     _ = try hive.setValue(
       of: cell, named: UnicodeName("v").units.span, type: .dword, data: [value, 0, 0, 0], time: .now())
@@ -234,8 +234,16 @@ final class Folder {
     #expect([UInt8](try Data(contentsOf: URL(fileURLWithPath: file))) == bytes)
     #expect(registry.saveUncommitted() == [file + ".unsaved"])
     #expect(registry.saveUncommitted() == [file + ".unsaved1"])
-    try registry.restoreKey(key("HKLM/SYSTEM/Key"), from: file + ".unsaved", by: somebody)
-    #expect(try value("HKLM/SYSTEM/Key/Key") == 8)
+    let saved = try Hive(HiveFile(path: file + ".unsaved", access: .readOnly))
+    let cell = try #require(try saved.findSubkey(of: saved.rootKey, named: UnicodeName("Key").units.span))
+    let found = try #require(try saved.findValue(of: cell, named: UnicodeName("v").units.span))
+    #expect(try saved.data(ofValue: found)[0] == 8)
+    // Nothing is changed any more.
+    #expect(throws: NTStatus.mediaWriteProtected) {
+      try registry.setValue(
+        of: key("HKLM/SYSTEM/Key"), named: "v", to: RegistryValue(type: .dword, data: [9, 0, 0, 0]), by: somebody)
+    }
+    #expect(registry.hiveStates.map { $0.failure != nil } == [true])
   }
 
   @Test func securityIsSet() throws {

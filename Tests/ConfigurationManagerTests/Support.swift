@@ -53,7 +53,7 @@ let somebody = Caller(threadID: 42, userID: 0, groupID: 0)
 func makeRegistry(_ callbacks: CallbackStack = CallbackStack(), isReadOnly: Bool = false) throws -> Registry {
   let device = MemoryDevice(name: "memory", [])
   try Hive.format(device: device, minorVersion: 5)
-  let hive = try Hive(device: device, access: .readWrite, log: MemoryDevice(name: "log", []))
+  let hive = try Hive(device: device, access: .readWrite, logs: LogPair(MemoryDevice(name: "LOG1"), MemoryDevice(name: "LOG2")))
   return Registry(
     hive: hive, completeName: #"\REGISTRY\MACHINE\TEST"#, callbacks: callbacks, isReadOnly: isReadOnly)
 }

@@ -1,3 +1,4 @@
+import ConfigurationManager
 import FUSEServer
 import Testing
 
@@ -17,6 +18,14 @@ struct MountOptionsTests {
     #expect(try MountOptions(parsing: ["rw", "ro"]).isReadOnly)
     #expect(try MountOptions(parsing: ["force", "ro"]).isForced)
     #expect(try MountOptions(parsing: ["log-processes"]).logsProcesses && !options.logsProcesses)
+  }
+
+  @Test("when a change is durable, beside the kernel's sync") func durability() throws {
+    #expect(try MountOptions(parsing: [""]).durability == .fsync)
+    #expect(try MountOptions(parsing: ["sync=op"]).durability == .operation)
+    let options = try MountOptions(parsing: ["sync=unmount,sync"])
+    #expect(options.durability == .unmount && options.kernelOptions == ["sync"])
+    #expect(throws: MountOptions.Problem.self) { _ = try MountOptions(parsing: ["sync=never"]) }
   }
 
   @Test(

@@ -1,4 +1,5 @@
 import Executive
+import HiveModel
 import HiveStorage
 import Testing
 

@@ -1,4 +1,5 @@
 import Executive
+import HiveModel
 import HiveStorage
 import Synchronization
 
@@ -7,24 +8,48 @@ final class FaultPlan: Sendable {
   private struct State {
     var calls = 0
     var failing: Int?
+    var errno: Int32 = 5
+    var isDeadly = false
+    var onSync: (@Sendable () -> Void)?
   }
 
   private let state = Mutex(State())
 
-  /// The call of this number fails, counted from now on; nil: none does.
-  func fail(at call: Int?) {
-    state.withLock { $0 = State(calls: 0, failing: call) }
+  /// The call of this number fails, counted from now on, with half of its work done; nil: none does.
+  func fail(at call: Int?, errno: Int32 = 5) {
+    state.withLock { $0 = State(failing: call, errno: errno, onSync: $0.onSync) }
   }
 
-  /// Whether the call that is made now fails, and whether one has failed before.
-  func next() -> Bool {
+  /// From the call of this number on nothing is done any more.
+  func die(at call: Int) {
+    state.withLock { $0 = State(failing: call, isDeadly: true, onSync: $0.onSync) }
+  }
+
+  /// What happens before each sync, while that is waited for.
+  func beforeEachSync(_ body: (@Sendable () -> Void)?) { state.withLock { $0.onSync = body } }
+
+  func meetSync() { state.withLock { $0.onSync }?() }
+
+  enum Fate: Equatable {
+    case done
+    case half(errno: Int32)
+    case nothing
+  }
+
+  /// Of the call that is made now.
+  func next() -> Fate {
     state.withLock { state in
       defer { state.calls += 1 }
-      return state.calls == state.failing
+      guard let failing = state.failing else { return .done }
+      if state.isDeadly { return state.calls < failing ? .done : .nothing }
+      return state.calls == failing ? .half(errno: state.errno) : .done
     }
   }
 
   var calls: Int { state.withLock { $0.calls } }
+
+  /// Whether the call that was to fail has been made.
+  var hasFailed: Bool { state.withLock { state in state.failing.map { state.calls > $0 } ?? false } }
 }
 
 /// A device that fails where its plan says, and knows what a power cut would leave: writes since the last sync may be
@@ -38,6 +63,7 @@ final class FaultDevice: HiveDevice {
   private struct State {
     var durable: [UInt8]
     var pending: [Change] = []
+    var bytesWritten = 0
   }
 
   private enum Change {
@@ -55,16 +81,26 @@ final class FaultDevice: HiveDevice {
   /// What kill -9 leaves: every write that was made.
   var bytes: [UInt8] { memory.bytes }
 
+  /// In all writes so far.
+  var bytesWritten: Int { state.withLock { $0.bytesWritten } }
+
   /// What a power cut leaves.
   func afterPowerCut(_ random: inout SeededGenerator) -> [UInt8] {
     let (durable, pending) = state.withLock { ($0.durable, $0.pending) }
     let device = MemoryDevice(durable)
+    func put(_ bytes: ArraySlice<UInt8>, _ offset: Int) { bytes.withUnsafeBytes { try? device.write($0, at: offset) } }
     for change in pending {
       switch change {
       case .write(let bytes, let offset):
-        let fate = Int.random(in: 0..<3, using: &random)
-        let kept = fate == 0 ? 0 : fate == 1 ? bytes.count : Int.random(in: 0...bytes.count, using: &random)
-        bytes.prefix(kept).withUnsafeBytes { try? device.write($0, at: offset) }
+        switch Int.random(in: 0..<4, using: &random) {
+        case 0: break
+        case 1: put(bytes[...], offset)
+        case 2: put(bytes.prefix(Int.random(in: 0...bytes.count, using: &random)), offset)
+        default:
+          for start in stride(from: 0, to: bytes.count, by: 512) where Bool.random(using: &random) {
+            put(bytes[start..<min(start + 512, bytes.count)], offset + start)
+          }
+        }
       case .resize(let size):
         if Bool.random(using: &random) { try? device.resize(to: size) }
       }
@@ -72,8 +108,13 @@ final class FaultDevice: HiveDevice {
     return device.bytes
   }
 
-  private func refuse(_ operation: String) throws(HiveError) {
-    if plan.next() { throw .device(operation: operation, name: name, errno: 5) }
+  /// How much of `count` is done, and what is thrown then.
+  private func share(of count: Int, _ operation: String) -> (count: Int, failure: HiveError?) {
+    switch plan.next() {
+    case .done: (count, nil)
+    case .half(let errno): (count / 2, .device(operation: operation, name: name, errno: errno))
+    case .nothing: (0, .device(operation: operation, name: name, errno: 5))
+    }
   }
 
   func size() throws(HiveError) -> Int { try memory.size() }
@@ -82,31 +123,42 @@ final class FaultDevice: HiveDevice {
     try memory.read(at: offset, into: buffer)
   }
 
-  func write(_ bytes: UnsafeRawBufferPointer, at offset: Int) throws(HiveError) {
-    // A write that fails has done half of its work.
-    do throws(HiveError) { try refuse("write") } catch {
-      try put(UnsafeRawBufferPointer(rebasing: bytes.prefix(bytes.count / 2)), at: offset)
-      throw error
-    }
-    try put(bytes, at: offset)
+  func write(_ bytes: UnsafeRawBufferPointer, at offset: Int) throws(HiveError) { try write(Array(bytes), offset) }
+
+  func write(_ pieces: UnsafeBufferPointer<UnsafeRawBufferPointer>, at offset: Int) throws(HiveError) {
+    try write(pieces.flatMap { Array($0) }, offset)
   }
 
-  private func put(_ bytes: UnsafeRawBufferPointer, at offset: Int) throws(HiveError) {
-    try memory.write(bytes, at: offset)
-    let copy = Array(bytes)
-    state.withLock { $0.pending.append(.write(copy, offset)) }
+  private func write(_ bytes: [UInt8], _ offset: Int) throws(HiveError) {
+    let (count, failure) = share(of: bytes.count, "write")
+    let done = Array(bytes.prefix(count))
+    if count > 0 {
+      done.withUnsafeBytes { try? memory.write($0, at: offset) }
+      state.withLock {
+        $0.pending.append(.write(done, offset))
+        $0.bytesWritten += count
+      }
+    }
+    if let failure { throw failure }
   }
 
   func resize(to size: Int) throws(HiveError) {
-    try refuse("resize")
+    if let failure = share(of: 0, "resize").failure { throw failure }
     try memory.resize(to: size)
     state.withLock { $0.pending.append(.resize(size)) }
   }
 
   func close() {}
+
   func sync() throws(HiveError) {
-    try refuse("sync")
+    // What is written while the sync goes on need not be in it.
     let bytes = memory.bytes
-    state.withLock { $0 = State(durable: bytes) }
+    let pending = state.withLock { $0.pending.count }
+    if let failure = share(of: 0, "sync").failure { throw failure }
+    plan.meetSync()
+    state.withLock {
+      $0.durable = bytes
+      $0.pending.removeFirst(pending)
+    }
   }
 }

@@ -1,4 +1,5 @@
 import Executive
+import HiveModel
 import Testing
 
 @testable import HiveStorage
@@ -398,31 +399,35 @@ import Testing
     #expect(refused > 50)
   }
 
-  /// What a power cut leaves of a commit after a restore is the old tree or the new one.
-  @Test func aRestoreIsCommittedWholeOrNotAtAll() throws {
+  /// What a power cut leaves of a restore, and of the commit after it, is the old tree or the new one.
+  @Test func aRestoreIsWrittenWholeOrNotAtAll() throws {
     let (start, full) = try sample(minor: 5, values: 50)
     let source = try source(minor: 5, subkeys: 100)
     let old = start.dump()
+    try start.hive.restoreKey(full, from: source.hive, key: source.root, time: Self.time)
+    let new = start.dump()
+    let bytes = try sample(minor: 5, values: 50).0.bytes
     var random = SeededGenerator(state: 8)
     let plan = FaultPlan()
     for fault in 0..<200 {
       plan.fail(at: nil)
-      let device = FaultDevice(name: "hive", start.bytes, plan: plan)
-      let log = FaultDevice(name: "log", [], plan: plan)
-      let test = try TestHive(device: device, log: log)
-      try test.hive.restoreKey(full, from: source.hive, key: source.root, time: Self.time)
-      let new = test.dump()
-      plan.fail(at: fault)
-      let failed = (try? test.commit()) == nil
-      plan.fail(at: nil)
+      let device = FaultDevice(name: "hive", bytes, plan: plan)
+      let logs = (FaultDevice(name: "LOG1", [], plan: plan), FaultDevice(name: "LOG2", [], plan: plan))
+      let test = try TestHive(device: device, logs: LogPair(logs.0, logs.1))
+      plan.die(at: fault)
+      let isRestored = (try? test.hive.restoreKey(full, from: source.hive, key: source.root, time: Self.time)) != nil
+      let isDone = (try? test.commit()) != nil && isRestored
+      let killed = try TestHive(
+        device: MemoryDevice(device.bytes), logs: .inMemory(logs.0.bytes, logs.1.bytes)).dump()
+      #expect(killed == (isRestored ? new : old), "fault \(fault), killed")
       let left = try TestHive(
         device: MemoryDevice(device.afterPowerCut(&random)),
-        log: MemoryDevice(name: "log", log.afterPowerCut(&random)))
+        logs: .inMemory(logs.0.afterPowerCut(&random), logs.1.afterPowerCut(&random)))
       left.expectSound()
       let dump = left.dump()
-      let isOldOrNew = failed ? dump == old || dump == new : dump == new
+      let isOldOrNew = isDone ? dump == new : dump == old || dump == new
       #expect(isOldOrNew, "fault \(fault)")
-      if !failed { return }
+      if isDone { return }
     }
     Issue.record("the commit never succeeds")
   }

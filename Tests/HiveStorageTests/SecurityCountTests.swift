@@ -8,7 +8,7 @@ import Testing
   @Test func aCountOfZeroDoesNotFreeWhatIsInUse() throws {
     let device = MemoryDevice(name: "memory", [])
     try Hive.format(device: device, minorVersion: 5)
-    var hive = try Hive(device: device, access: .readWrite, log: MemoryDevice(name: "log", []))
+    var hive = try Hive(device: device, access: .readWrite, logs: LogPair(MemoryDevice(name: "LOG1"), MemoryDevice(name: "LOG2")))
     let root = hive.rootKey
     let security = try hive.image.security(at: hive.keyNode(at: root).security)
     try hive.transaction { (hive) throws(HiveError) in

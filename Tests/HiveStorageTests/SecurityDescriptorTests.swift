@@ -1,4 +1,5 @@
 import Executive
+import HiveModel
 import Testing
 
 @testable import HiveStorage

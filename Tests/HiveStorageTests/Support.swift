@@ -7,16 +7,16 @@ final class TestHive {
   var hive: Hive
   let device: any HiveDevice
 
-  init(device: any HiveDevice, access: Hive.Access = .readWrite, log: (any HiveDevice)? = nil) throws {
+  init(device: any HiveDevice, access: Hive.Access = .readWrite, logs: LogPair? = nil) throws {
     self.device = device
-    hive = try Hive(device: device, access: access, log: log)
+    hive = try Hive(device: device, access: access, logs: logs)
   }
 
   /// A new hive in memory.
-  convenience init(minorVersion: Int, log: (any HiveDevice)? = nil) throws {
+  convenience init(minorVersion: Int, logs: LogPair? = nil) throws {
     let device = MemoryDevice(name: "hive")
     try Hive.format(device: device, minorVersion: minorVersion, time: FileTime(rawValue: 1))
-    try self.init(device: device, log: log)
+    try self.init(device: device, logs: logs)
   }
 
   var root: CellIndex { hive.rootKey }
@@ -99,16 +99,10 @@ final class TestHive {
   }
 }
 
-/// SplitMix64: the same numbers for the same seed, everywhere.
-struct SeededGenerator: RandomNumberGenerator {
-  var state: UInt64
-
-  mutating func next() -> UInt64 {
-    state &+= 0x9E37_79B9_7F4A_7C15
-    var z = state
-    z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
-    z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
-    return z ^ (z >> 31)
+extension LogPair {
+  /// Two logs in memory.
+  static func inMemory(_ first: [UInt8] = [], _ second: [UInt8] = []) -> LogPair {
+    LogPair(MemoryDevice(name: "LOG1", first), MemoryDevice(name: "LOG2", second))
   }
 }
 

@@ -8,7 +8,7 @@ import Testing
   private func emptyHive() throws -> Hive {
     let device = MemoryDevice(name: "memory", [])
     try Hive.format(device: device, minorVersion: 5)
-    return try Hive(device: device, access: .readWrite, log: MemoryDevice(name: "log", []))
+    return try Hive(device: device, access: .readWrite, logs: LogPair(MemoryDevice(name: "LOG1"), MemoryDevice(name: "LOG2")))
   }
 
   @Test(arguments: 1...4 as ClosedRange<UInt64>)

@@ -28,7 +28,7 @@ final class Fixture: RegistryCallback, KernelCache, ControlHandler {
     try Hive.format(device: device, minorVersion: 5)
     let stack = CallbackStack()
     registry = Registry(
-      hive: try Hive(device: device, access: .readWrite, log: MemoryDevice(name: "log", [])),
+      hive: try Hive(device: device, access: .readWrite, logs: LogPair(MemoryDevice(name: "LOG1"), MemoryDevice(name: "LOG2"))),
       completeName: #"\REGISTRY\MACHINE\TEST"#, callbacks: stack, isReadOnly: false)
     let mask = NotifyClass.preSetValueKey.bit | NotifyClass.postSetValueKey.bit | NotifyClass.preDeleteValueKey.bit
     _ = try stack.register(self, altitude: try #require(Altitude("1")), interests: mask)

@@ -22,7 +22,7 @@ private final class RulesFixture: RegistryCallback, ControlHandler, OpenWatcher 
     let device = MemoryDevice(name: "memory", [])
     try Hive.format(device: device, minorVersion: 5)
     registry = Registry(
-      hive: try Hive(device: device, access: .readWrite, log: MemoryDevice(name: "log", [])),
+      hive: try Hive(device: device, access: .readWrite, logs: LogPair(MemoryDevice(name: "LOG1"), MemoryDevice(name: "LOG2"))),
       completeName: #"\REGISTRY\MACHINE\TEST"#, callbacks: CallbackStack(), isReadOnly: false)
     let made = try registry.callbacks.register(
       self, altitude: try #require(Altitude("1")), interests: Self.interests)

@@ -137,7 +137,7 @@ struct RuleQuestionTests {
       facts: MountFacts(
         hives: ["/h"], mountPoint: "/m", location: location, isReadOnly: isReadOnly),
       filter: registration.filter, rules: rules, refusals: refusals, queue: NotificationQueue(sinks: []), sink: nil, sync: sync,
-      processes: processes)
+      processes: processes, storage: { [] })
     return (handler, policy.rules)
   }
 

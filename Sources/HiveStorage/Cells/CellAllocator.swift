@@ -80,7 +80,7 @@ extension Hive {
     image.store(HiveBin.signatureHbin, at: header + HiveBin.Field.signature)
     image.store(UInt32(start), at: header + HiveBin.Field.offset)
     image.store(UInt32(binSize), at: header + HiveBin.Field.size)
-    image.markDirty(at: header, count: binSize)
+    image.markTouched(at: header, count: binSize)
     let cell = start + HiveBin.headerSize
     storeSize(binSize - HiveBin.headerSize, at: cell)
     freeCells?.addBin(at: start)

@@ -113,6 +113,49 @@ package final class FileDevice: HiveDevice {
     }
   }
 
+  package func write(
+    _ pieces: UnsafeBufferPointer<UnsafeRawBufferPointer>, at offset: Int
+  ) throws(HiveError) {
+    let (first, done) = try begin(pieces, at: offset)
+    // What the kernel did not take at once, piece by piece.
+    var place = offset
+    for (number, piece) in pieces.enumerated() {
+      if number >= first {
+        let taken = number == first ? done : 0
+        try write(UnsafeRawBufferPointer(rebasing: piece.dropFirst(taken)), at: place + taken)
+      }
+      place += piece.count
+    }
+  }
+
+  /// IOV_MAX of Linux.
+  private static let mostPieces = 1024
+
+  /// One call to the kernel with as many pieces as it takes; where it stopped: a piece, and bytes of that.
+  private func begin(
+    _ pieces: UnsafeBufferPointer<UnsafeRawBufferPointer>, at offset: Int
+  ) throws(HiveError) -> (piece: Int, bytes: Int) {
+    let limit = min(pieces.count, Self.mostPieces)
+    let written = withUnsafeTemporaryAllocation(of: iovec.self, capacity: limit) { vectors in
+      for number in 0..<limit {
+        vectors.initializeElement(
+          at: number,
+          to: iovec(
+            iov_base: UnsafeMutableRawPointer(mutating: pieces[number].baseAddress), iov_len: pieces[number].count))
+      }
+      var count: Int
+      repeat { count = pwritev(descriptor, vectors.baseAddress, Int32(limit), offset) } while count < 0 && errno == EINTR
+      return count
+    }
+    guard written >= 0 else { throw failure("write") }
+    var (piece, left) = (0, written)
+    while piece < pieces.count, left >= pieces[piece].count {
+      left -= pieces[piece].count
+      piece += 1
+    }
+    return (piece, left)
+  }
+
   /// Growing takes the disk's space at once, where the file system can: a full disk is told here, not at a write.
   package func resize(to size: Int) throws(HiveError) {
     let old = try self.size()

@@ -3,8 +3,8 @@ internal import Glibc
 /// A hive's files: the primary file, locked, and the logs beside it.
 package struct HiveFile: Sendable {
   package let device: FileDevice
-  /// Takes our commits; nil for reading.
-  package let log: FileDevice?
+  /// Take our changes; nil for reading.
+  package let logs: LogPair?
   /// Every other log that lies beside the hive.
   package let otherLogs: [FileDevice]
   package let access: Hive.Access
@@ -12,8 +12,8 @@ package struct HiveFile: Sendable {
   /// Opens the hive at `path`, following symbolic links: the logs lie beside the file itself. Their names are found
   /// without regard to case. But for `.readWrite` nothing is made and nothing written.
   ///
-  /// The log of our commits is `.LOG1`, or `.LOG` for hives of version 1.3 that have that one only. Throws `locked`,
-  /// `device` and `notAHive`.
+  /// Our changes go to `.LOG1` and `.LOG2`, also for versions whose Windows had a `.LOG` only. Throws `locked`, `device`
+  /// and `notAHive`.
   package init(path: String, access: Hive.Access) throws(HiveError) {
     self.access = access
     guard let resolved = realpath(path, nil) else { throw .device(operation: "open", name: path, errno: errno) }
@@ -26,28 +26,30 @@ package struct HiveFile: Sendable {
     let base = String(real[real.index(after: slash)...])
     var found = try Self.logs(of: base, in: directory)
     guard access == .readWrite else {
-      log = nil
-      var logs: [FileDevice] = []
-      for name in found.values.sorted() { logs.append(try FileDevice(path: directory + "/" + name, mode: .reading)) }
-      otherLogs = logs
+      logs = nil
+      var others: [FileDevice] = []
+      for name in found.values.sorted() { others.append(try FileDevice(path: directory + "/" + name, mode: .reading)) }
+      otherLogs = others
       return
     }
     var start = [UInt8](repeating: 0, count: BaseBlock.sectorSize)
     if try device.size() >= BaseBlock.size { try device.read(at: 0, into: &start) }
-    let sector = BaseBlockSector(start)
-    guard sector[BaseBlock.Field.signature] == BaseBlock.signatureRegf else {
+    guard BaseBlockSector(start)[BaseBlock.Field.signature] == BaseBlock.signatureRegf else {
       // `Hive` will say what is wrong; nothing is left beside a file that is no hive.
-      log = nil
+      logs = nil
       otherLogs = []
       return
     }
-    let suffix = sector[BaseBlock.Field.minor] <= 3 && found[".log1"] == nil && found[".log"] != nil ? ".log" : ".log1"
-    let ours = found.removeValue(forKey: suffix)
-    log = try FileDevice(path: directory + "/" + (ours ?? base + suffix.uppercased()), mode: .creating)
-    if ours == nil { try Self.sync(directory: directory) }
-    var logs: [FileDevice] = []
-    for name in found.values.sorted() { logs.append(try FileDevice(path: directory + "/" + name, mode: .writing)) }
-    otherLogs = logs
+    var ours: [FileDevice] = []
+    for suffix in [".log1", ".log2"] {
+      let name = found.removeValue(forKey: suffix)
+      ours.append(try FileDevice(path: directory + "/" + (name ?? base + suffix.uppercased()), mode: .creating))
+      if name == nil { try Self.sync(directory: directory) }
+    }
+    logs = LogPair(ours[0], ours[1])
+    var others: [FileDevice] = []
+    for name in found.values.sorted() { others.append(try FileDevice(path: directory + "/" + name, mode: .writing)) }
+    otherLogs = others
   }
 
   /// The names of the logs in `directory`, by their suffix in lower case.
@@ -86,6 +88,6 @@ package struct HiveFile: Sendable {
 
 extension Hive {
   package init(_ file: HiveFile) throws(HiveError) {
-    try self.init(device: file.device, access: file.access, log: file.log, otherLogs: file.otherLogs)
+    try self.init(device: file.device, access: file.access, logs: file.logs, otherLogs: file.otherLogs)
   }
 }

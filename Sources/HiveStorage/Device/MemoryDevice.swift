@@ -31,7 +31,7 @@ package final class MemoryDevice: HiveDevice {
     precondition(offset >= 0)
     contents.withLock { bytes in
       if bytes.count < offset + data.count {
-        bytes.append(contentsOf: repeatElement(0, count: offset + data.count - bytes.count))
+        bytes.append(contentsOf: [UInt8](repeating: 0, count: offset + data.count - bytes.count))
       }
       bytes.replaceSubrange(offset..<offset + data.count, with: data)
     }
@@ -42,7 +42,7 @@ package final class MemoryDevice: HiveDevice {
       if size < bytes.count {
         bytes.removeLast(bytes.count - size)
       } else {
-        bytes.append(contentsOf: repeatElement(0, count: size - bytes.count))
+        bytes.append(contentsOf: [UInt8](repeating: 0, count: size - bytes.count))
       }
     }
   }

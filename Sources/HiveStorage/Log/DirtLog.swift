@@ -1,7 +1,7 @@
 internal import Executive
 
-/// A transaction log of the old format ("DIRT", Windows up to 8, and our own commits): the pages that a commit was
-/// writing into the primary file, all or none of them valid.
+/// A transaction log of the old format ("DIRT", Windows up to 8): the pages that a commit was writing into the primary
+/// file, all or none of them valid. It is only read.
 struct DirtLog {
   static let signatureDirt: UInt32 = 0x5452_4944
   static let pageSize = 512

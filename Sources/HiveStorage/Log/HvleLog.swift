@@ -1,11 +1,12 @@
-/// A transaction log of the new format ("HvLE", Windows 8.1 and later): entries, each with the pages of one flush.
+/// A transaction log of the new format ("HvLE", Windows 8.1 and later) as it is read: entries, each with the pages of one
+/// flush.
 ///
 /// An entry counts when its hashes are right and its number is the one before it and one; behind the last one lie zeros,
 /// entries of earlier runs, or what was being written when the power went.
 struct HvleLog {
   static let signatureHvle: UInt32 = 0x454C_7648
 
-  private enum Field {
+  enum Field {
     static let signature = 0
     static let size = 4
     static let flags = 8

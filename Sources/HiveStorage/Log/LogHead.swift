@@ -1,9 +1,9 @@
 /// A transaction log whose first sector holds: a copy of the base block, of a log's type.
 struct LogHead {
   enum Format {
-    /// `DIRT`, Windows up to 8, and our own commits: one set of pages.
+    /// `DIRT`, Windows up to 8: one set of pages.
     case old
-    /// `HvLE`, Windows 8.1 and later: entries one after the other.
+    /// `HvLE`, Windows 8.1 and later, and our own: entries one after the other.
     case new
   }
 

@@ -8,11 +8,16 @@ struct Marvin32 {
   /// Takes in whole dwords: what is hashed in a log is a multiple of four bytes long.
   mutating func update(_ bytes: UnsafeRawBufferPointer) {
     precondition(bytes.count % 4 == 0)
-    var offset = 0
-    while offset < bytes.count {
-      mix(UInt32(littleEndian: bytes.loadUnaligned(fromByteOffset: offset, as: UInt32.self)))
-      offset += 4
+    guard var next = bytes.baseAddress else { return }
+    let end = next + bytes.count
+    // Each step waits for the one before it, so nothing else may stand in the loop.
+    var hash = self
+    // SAFETY: `next` moves by whole dwords from the buffer's start to its end, which the line above makes one of them.
+    while next < end {
+      hash.mix(UInt32(littleEndian: next.loadUnaligned(as: UInt32.self)))
+      next += 4
     }
+    self = hash
   }
 
   /// The hash of what was taken in, the high half first.
@@ -23,6 +28,7 @@ struct Marvin32 {
     return UInt64(last.high) << 32 | UInt64(last.low)
   }
 
+  @inline(__always)
   private mutating func mix(_ word: UInt32) {
     low &+= word
     high ^= low
@@ -32,5 +38,6 @@ struct Marvin32 {
     high = Self.rotate(high, 19)
   }
 
-  private static func rotate(_ word: UInt32, _ count: UInt32) -> UInt32 { word << count | word >> (32 - count) }
+  @inline(__always)
+  private static func rotate(_ word: UInt32, _ count: UInt32) -> UInt32 { word &<< count | word &>> (32 &- count) }
 }

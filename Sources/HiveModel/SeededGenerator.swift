@@ -1,0 +1,24 @@
+/// SplitMix64: the same numbers for the same seed, everywhere.
+package struct SeededGenerator: RandomNumberGenerator, Sendable {
+  package var state: UInt64
+
+  package init(state: UInt64) { self.state = state }
+
+  package mutating func next() -> UInt64 {
+    state &+= 0x9E37_79B9_7F4A_7C15
+    var z = state
+    z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
+    z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
+    return z ^ (z >> 31)
+  }
+}
+
+extension RandomNumberGenerator {
+  mutating func number(_ range: Range<Int>) -> Int { Int.random(in: range, using: &self) }
+
+  /// True once in `count` times.
+  mutating func oneIn(_ count: Int) -> Bool { number(0..<count) == 0 }
+
+  /// One of them; there is one at least.
+  mutating func pick<Element>(_ choices: [Element]) -> Element { choices[number(0..<choices.count)] }
+}
