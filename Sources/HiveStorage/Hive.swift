@@ -212,7 +212,7 @@ package struct Hive: ~Copyable {
     _ body: (inout Hive) throws(HiveError) -> Result
   ) throws(HiveError) -> Result {
     guard access == .readWrite else { throw .readOnly }
-    if freeCells == nil { freeCells = try FreeCells(image) }
+    if freeCells == nil { freeCells = try FreeCells(&image) }
     image.beginTransaction()
     do {
       let result = try body(&self)

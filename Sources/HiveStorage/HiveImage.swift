@@ -19,6 +19,8 @@ struct HiveImage: ~Copyable, @unchecked Sendable {
   private(set) var binsSize: Int
   /// Bytes before a cell's payload: the size, and in version 1.1 the previous cell.
   var cellHeader = 4
+  /// Where cells begin, one bit for every 8 bytes of bins; nil before the first change.
+  var cellStarts: Bitmap?
   private(set) var dirty = DirtyVector()
   private var undo: UndoLog?
 
@@ -118,6 +120,8 @@ struct HiveImage: ~Copyable, @unchecked Sendable {
   }
 
   // MARK: Transactions
+
+  var isChanging: Bool { undo != nil }
 
   mutating func beginTransaction() { undo = UndoLog(binsSize: binsSize) }
 
