@@ -95,8 +95,9 @@ extension Hive {
     }
   }
 
-  /// The subkey that stands in the list of `key`. Damaged when it has no name, and when it belongs to another key: its parent
-  /// field names that, which has it in its list, too. Followed, such a list would show a tree twice, or lead in circles.
+  /// The subkey that stands in the list of `key`. Damaged when it has no name, and when it belongs to another key: its
+  /// parent field names that, which has it in its list, too. Followed, such a list would show a tree twice, or lead in
+  /// circles.
   package func subkey(at child: CellIndex, of key: CellIndex) throws(HiveError) -> KeyNode {
     let node = try keyNode(at: child)
     guard node.nameLength > 0 else {

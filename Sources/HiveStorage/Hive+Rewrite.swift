@@ -10,11 +10,12 @@ extension Hive {
     package fileprivate(set) var repairs: [HiveRepair] = []
   }
 
-  /// Makes `device` this hive, rewritten cell by cell: without holes, and with every order, count and hint as it must be. What
-  /// the base block says, names, times, class names, flags, security, the order of values and their data stay. The hive is
-  /// checked before anything is written.
+  /// Makes `device` this hive, rewritten cell by cell: without holes, and with every order, count and hint as it must
+  /// be. What the base block says, names, times, class names, flags, security, the order of values and their data stay.
+  /// The hive is checked before anything is written.
   ///
-  /// `progress` is told how many bytes the new hive has. Throws at the first damage that a copy would not have. Versions that nobody writes any more become 1.3.
+  /// `progress` is told how many bytes the new hive has. Throws at the first damage that a copy would not have.
+  /// Versions that nobody writes any more become 1.3.
   package func compact(
     to device: any HiveDevice, progress: (_ bytes: Int) -> Void = { _ in }
   ) throws(HiveError) -> Rewritten {
@@ -22,7 +23,8 @@ extension Hive {
     return try rewrite(&copy, to: device, progress: progress)
   }
 
-  /// As `compact`, with everything that can be read of a damaged hive, of which `checker` has found what is wrong. Keys that are in no list are taken back where a list was damaged, by their parent fields.
+  /// As `compact`, with everything that can be read of a damaged hive, of which `checker` has found what is wrong. Keys
+  /// that are in no list are taken back where a list was damaged, by their parent fields.
   ///
   /// Throws `damaged` when there is no root to begin with, or when the result is not clean for want of a rule.
   package func repair(

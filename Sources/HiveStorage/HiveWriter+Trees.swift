@@ -159,7 +159,8 @@ extension Hive {
     return security
   }
 
-  /// The bytes of a security cell's descriptor. One that nobody could set by itself does not come in with a tree either.
+  /// The bytes of a security cell's descriptor. One that nobody could set by itself does not come in with a tree
+  /// either.
   private func descriptor(at index: CellIndex) throws(HiveError) -> UnsafeRawBufferPointer {
     let security = try image.security(at: index)
     let descriptor = image.buffer(
@@ -211,7 +212,9 @@ extension Hive {
     } catch {
       return try copy.meet(.dropped, .cellReference, error, in: step)
     }
-    if let damage = list.damage { try copy.meet(.changed("what its cell holds is kept"), .valueListSize, damage, in: step) }
+    if let damage = list.damage {
+      try copy.meet(.changed("what its cell holds is kept"), .valueListSize, damage, in: step)
+    }
     let cell = try allocate(list.count * 4)
     var count = 0
     var names: Set<UnicodeName> = []
@@ -250,7 +253,8 @@ extension Hive {
     }
     names.insert(name.upcased)
     // Only what the checker calls damage anyway: a link that leads nowhere leads there as text, too.
-    let isTarget = copy.salvage != nil && step.origin.isLink && name.equalsIgnoringCase(UnicodeName("SymbolicLinkValue"))
+    let isTarget =
+      copy.salvage != nil && step.origin.isLink && name.equalsIgnoringCase(UnicodeName("SymbolicLinkValue"))
     let type = isTarget ? .link : node.type
     let value = try copy.data.span.withUnsafeBytes { (data) throws(HiveError) in
       try makeValue(named: name, type: type, data: data)
@@ -296,8 +300,8 @@ extension Hive {
     if !names.isEmpty { sortedLists.insert(target.index) }
   }
 
-  /// The key's subkeys in the order of a list. Damage are twins, names that no key may have, and a subkey that has another
-  /// parent or was met before.
+  /// The key's subkeys in the order of a list. Damage are twins, names that no key may have, and a subkey that has
+  /// another parent or was met before.
   private func sortedSubkeys(
     of step: TreeCopy.Step, _ copy: inout TreeCopy
   ) throws(HiveError) -> [(name: UnicodeName, node: KeyNode)] {
@@ -334,8 +338,8 @@ extension Hive {
     return subkeys
   }
 
-  /// The subkey, once; nil for one that is left out. A key that stands in the lists of two is that one's that its parent field
-  /// names.
+  /// The subkey, once; nil for one that is left out. A key that stands in the lists of two is that one's that its
+  /// parent field names.
   private func ownSubkey(
     _ child: CellIndex, in step: TreeCopy.Step, _ copy: inout TreeCopy
   ) throws(HiveError) -> KeyNode? {

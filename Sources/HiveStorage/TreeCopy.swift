@@ -45,8 +45,8 @@ struct TreeCopy {
 
   mutating func next() -> Step? { open.popLast() }
 
-  /// Notes damage of the key that is copied, and what was done with it; throws it when nothing is to be salvaged, and whatever
-  /// is no damage.
+  /// Notes damage of the key that is copied, and what was done with it; throws it when nothing is to be salvaged, and
+  /// whatever is no damage.
   mutating func meet(
     _ action: HiveRepair.Action, _ rule: HiveFinding.Rule, _ error: HiveError, in step: Step
   ) throws(HiveError) {

@@ -2,7 +2,8 @@ internal import ArgumentParser
 internal import Glibc
 internal import HiveStorage
 
-/// `regward check`, and `fsck.regward` for fsck(8): every rule of the format that a hive breaks, and the hive without that.
+/// `regward check`, and `fsck.regward` for fsck(8): every rule of the format that a hive breaks, and the hive without
+/// that.
 struct CheckCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "check",

@@ -10,8 +10,8 @@ import Executive
 ///     3  steps of 4 bytes of the script
 ///     4  the script, the base block's first sector, the bins, the logs: the last takes what is left
 ///
-/// `make_corpus.py` writes the same form. A file that fails its checksum is refused at once, and no mutation repairs one: unless
-/// bit 2 is set they are made right here, so that what lies behind them is reached.
+/// `make_corpus.py` writes the same form. A file that fails its checksum is refused at once, and no mutation repairs
+/// one: unless bit 2 is set they are made right here, so that what lies behind them is reached.
 struct FuzzInput {
   static let headerSize = 4
   static let stepSize = 4

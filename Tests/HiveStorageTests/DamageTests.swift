@@ -140,7 +140,8 @@ import Testing
     }
   }
 
-  /// A list that leads back up, or into another key's subkeys, is not followed; a wrong parent field alone hides nothing.
+  /// A list that leads back up, or into another key's subkeys, is not followed; a wrong parent field alone hides
+  /// nothing.
   @Test func aSubkeyBelongsToOneKey() throws {
     let hive = try TestHive(minorVersion: 5)
     let a = try hive.create("A", under: hive.root)

@@ -142,10 +142,11 @@ import Testing
     #expect(!rules.isEmpty, "\(fault.name) is found")
     let told = result.repairs.map(\.description)
     #expect(told.contains { $0.contains(fault.told) }, "\(fault.name): \(told)")
-    #expect(result.keys == fault.keys && result.values == fault.values, "\(fault.name): \(result.keys) \(result.values)")
+    #expect([result.keys, result.values] == [fault.keys, fault.values], "\(fault.name)")
   }
 
-  /// A list that cannot be read is made again from what knows that it belongs there; cells that a crash left lying are not.
+  /// A list that cannot be read is made again from what knows that it belongs there; cells that a crash left lying are
+  /// not.
   @Test func onlyWhatALostListHeldIsTakenBack() throws {
     var patient = try Patient()
     // B stands in no list any more; the list is whole.

@@ -28,8 +28,9 @@ import Testing
     test.expectSound()
   }
 
-  /// Bytes that an insertion into a list of many marks for writing: a leaf's pages and few others, however long the list is. A
-  /// value is appended; taking one out moves those behind it, which is what the format's lists without order and holes cost.
+  /// Bytes that an insertion into a list of many marks for writing: a leaf's pages and few others, however long the
+  /// list is. A value is appended; taking one out moves those behind it, which is what the format's lists without order
+  /// and holes cost.
   @Test(arguments: [3, 5]) func anInsertionIntoALongListWritesFewPages(minor: Int) throws {
     let test = try TestHive(minorVersion: minor)
     let key = try test.create("many", under: test.root)

@@ -7,7 +7,8 @@ import Testing
 
 /// What a damaged hive shows: SEMANTICS 1.5, 2.13 and 7.4.
 @Suite struct DamagedHiveTests {
-  /// Keys A, B and C with a value each in the root and in B; `spoil` gets the bytes and where these keys and the value lie.
+  /// Keys A, B and C with a value each in the root and in B; `spoil` gets the bytes and where these keys and the value
+  /// lie.
   private func fixture(
     _ spoil: (inout [UInt8], _ keys: [CellIndex], _ value: CellIndex) -> Void
   ) throws -> (Fixture, keys: [CellIndex], value: CellIndex) {
@@ -74,9 +75,10 @@ import Testing
   @Test func aLoopIsLost() throws {
     let (fixture, keys, _) = try fixture { bytes, keys, _ in
       // B has the root's list.
-      let root = 4096 + 32 + 4
-      bytes.replaceSubrange(keys[1].fileOffset + 4 + 20..<keys[1].fileOffset + 4 + 24, with: bytes[root + 20..<root + 24])
-      bytes.replaceSubrange(keys[1].fileOffset + 4 + 28..<keys[1].fileOffset + 4 + 32, with: bytes[root + 28..<root + 32])
+      let (root, b) = (4096 + 32 + 4, keys[1].fileOffset + 4)
+      for field in [20, 28] {
+        bytes.replaceSubrange(b + field..<b + field + 4, with: bytes[root + field..<root + field + 4])
+      }
     }
     let b = try fixture.fs.lookUp("B", in: 1).nodeID
     #expect(try fixture.list(b) == keys.map { lost($0) }.sorted() + ["v"])

@@ -24,8 +24,8 @@ struct FreeCells {
     size < 4096 ? size >> 3 : exactClasses + (Int.bitWidth - 1 - size.leadingZeroBitCount) - 12
   }
 
-  /// Visits every cell, and tells the image where they begin; throws when bins or cells are damaged, for then nothing can
-  /// be allocated safely.
+  /// Visits every cell, and tells the image where they begin; throws when bins or cells are damaged, for then nothing
+  /// can be allocated safely.
   init(_ image: inout HiveImage) throws(HiveError) {
     stacks = Array(repeating: [], count: Self.classes)
     var starts = Bitmap()

@@ -1,7 +1,7 @@
 extension Hive {
-  /// A quick look at what has to hold before anything may be changed: that the file has the bins that the base block tells of,
-  /// that bins and cells cover them exactly, and that there is a root. Every cell's size is read, and nothing else of them:
-  /// `HiveChecker` looks at all the rest.
+  /// A quick look at what has to hold before anything may be changed: that the file has the bins that the base block
+  /// tells of, that bins and cells cover them exactly, and that there is a root. Every cell's size is read, and nothing
+  /// else of them: `HiveChecker` looks at all the rest.
   ///
   /// Throws `damaged`.
   package func checkStructure() throws(HiveError) {

@@ -1,5 +1,5 @@
-/// The keys that a walk has met, each with the one above it, so that what is found in a key can be told by its path. A damaged
-/// hive's own parent fields cannot be asked.
+/// The keys that a walk has met, each with the one above it, so that what is found in a key can be told by its path. A
+/// damaged hive's own parent fields cannot be asked.
 struct KeyTrail {
   private var keys: [(cell: CellIndex, above: Int?)] = []
 

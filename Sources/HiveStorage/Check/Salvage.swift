@@ -11,8 +11,8 @@ struct Salvage {
     notes.append((action, finding, place))
   }
 
-  /// Everything that was not copied as it was, with `findings`, by which the hive was found damaged: what of these lies in keys
-  /// that were not copied is dropped with them; the rest needed nothing but to be written anew.
+  /// Everything that was not copied as it was, with `findings`, by which the hive was found damaged: what of these lies
+  /// in keys that were not copied is dropped with them; the rest needed nothing but to be written anew.
   func repairs(_ findings: [HiveFinding], in hive: borrowing Hive) -> [HiveRepair] {
     var rules: [Int: [HiveFinding.Rule]] = [:]
     for finding in findings { rules[finding.offset, default: []].append(finding.rule) }
