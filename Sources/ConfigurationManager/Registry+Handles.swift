@@ -88,11 +88,11 @@ extension Registry {
   package func enumerateKeys(
     of key: KeyControlBlock, by caller: Caller, through object: KeyObject? = nil,
     _ body: (UnicodeName, _ identity: UInt64, _ isLink: Bool) -> Void
-  ) throws(NTStatus) -> Bool {
+  ) throws(NTStatus) -> Set<Int> {
     guard callbacks.isWatched(.preEnumerateKey, .postEnumerateKey) else { return try enumerateKeys(of: key, body) }
     // Listed first: no lock is held while a callback runs.
     var names: [(UnicodeName, UInt64, Bool)] = []
-    let isDamaged = try enumerateKeys(of: key) { names.append(($0, $1, $2)) }
+    let lost = try enumerateKeys(of: key) { names.append(($0, $1, $2)) }
     for (index, (name, identity, isLink)) in names.enumerated() {
       // Refused is not shown.
       try? ask(
@@ -100,26 +100,26 @@ extension Registry {
         { .enumerateKey(key: $0, index: index, name: name) }
       ) { () throws(NTStatus) in body(name, identity, isLink) }
     }
-    return isDamaged
+    return lost
   }
 
   /// The values in the hive's order (NtEnumerateValueKey), as for subkeys.
   package func enumerateValues(
     of key: KeyControlBlock, by caller: Caller, through object: KeyObject? = nil,
     _ body: (UnicodeName, _ identity: UInt64) -> Void
-  ) throws(NTStatus) -> Bool {
+  ) throws(NTStatus) -> Set<Int> {
     guard callbacks.isWatched(.preEnumerateValueKey, .postEnumerateValueKey) else {
       return try enumerateValues(of: key, body)
     }
     var names: [(UnicodeName, UInt64)] = []
-    let isDamaged = try enumerateValues(of: key) { names.append(($0, $1)) }
+    let lost = try enumerateValues(of: key) { names.append(($0, $1)) }
     for (index, (name, identity)) in names.enumerated() {
       try? ask(
         .preEnumerateValueKey, .postEnumerateValueKey, of: key, by: caller, through: object,
         { .enumerateValueKey(key: $0, index: index, valueName: name) }
       ) { () throws(NTStatus) in body(name, identity) }
     }
-    return isDamaged
+    return lost
   }
 }
 

@@ -42,12 +42,19 @@ extension Registry {
     if !admission.isBypassed {
       do throws(NTStatus) {
         let hive: Hive
-        do throws(HiveError) { hive = try Hive(HiveFile(path: file, access: .readWrite)) } catch { throw NTStatus(error) }
+        do throws(HiveError) { hive = try Self.openWhole(file) } catch { throw NTStatus(error) }
         try attach(hive, from: file, at: place)
       } catch { status = error }
     }
     let outcome = admission.complete(status)
     guard outcome.isSuccess else { throw outcome }
+  }
+
+  /// A hive for writing. A damaged one is refused: what is written might make the loss complete.
+  private static func openWhole(_ file: String) throws(HiveError) -> Hive {
+    let hive = try Hive(HiveFile(path: file, access: .readWrite))
+    try hive.checkStructure()
+    return hive
   }
 
   /// To open the file of a loaded hive once more and close it would end the lock on it, which is the process's.

@@ -32,6 +32,7 @@ extension Registry {
           retain(exit)
           return body(.key(exit, information))
         }
+        _ = try hive.subkey(at: cell, of: key.cell)
         let information = try Self.keyInformation(cell, key.hive, hive)
         return body(.key(reference(cell, parent: key, name: information.name), information))
       }
@@ -97,39 +98,39 @@ extension Registry {
     }
   }
 
-  /// Calls `body` for each subkey in the hive's order; a damaged one is left out. True when something was left out.
+  /// Calls `body` for each subkey in the hive's order; what is damaged is left out, and told by its offset in the hive's file.
   package func enumerateKeys(
     of key: KeyControlBlock, _ body: (UnicodeName, _ identity: UInt64, _ isLink: Bool) -> Void
-  ) throws(NTStatus) -> Bool {
+  ) throws(NTStatus) -> Set<Int> {
     try read(key) { hive throws(HiveError) in
-      var isDamaged = false
-      do throws(HiveError) {
-        try hive.forEachSubkey(of: key.cell, from: 0) { _, cell throws(HiveError) in
-          do throws(HiveError) {
-            body(
-              try hive.keyName(at: cell), key.hive.exit(at: cell)?.identity ?? key.hive.identity(cell),
-              try hive.keyNode(at: cell).isLink)
-          } catch { isDamaged = true }
-          return true
-        }
-      } catch { isDamaged = true }
-      return isDamaged
+      var lost: Set<Int> = []
+      func lose(_ error: HiveError) { lost.insert(error.damageOffset ?? key.cell.fileOffset) }
+      try hive.forEachSubkey(of: key.cell, from: 0, damaged: lose) { _, cell throws(HiveError) in
+        do throws(HiveError) {
+          let node = try hive.subkey(at: cell, of: key.cell)
+          body(
+            try hive.keyName(at: cell), key.hive.exit(at: cell)?.identity ?? key.hive.identity(cell), node.isLink)
+        } catch { lose(error) }
+        return true
+      }
+      return lost
     }
   }
 
-  /// Calls `body` for each value in the hive's order; a damaged one is left out. True when something was left out.
+  /// Calls `body` for each value in the hive's order, as for subkeys.
   package func enumerateValues(
     of key: KeyControlBlock, _ body: (UnicodeName, _ identity: UInt64) -> Void
-  ) throws(NTStatus) -> Bool {
+  ) throws(NTStatus) -> Set<Int> {
     try read(key) { hive throws(HiveError) in
-      var isDamaged = false
+      var lost: Set<Int> = []
+      func lose(_ error: HiveError) { lost.insert(error.damageOffset ?? key.cell.fileOffset) }
       do throws(HiveError) {
         try hive.forEachValue(of: key.cell, from: 0) { _, cell throws(HiveError) in
-          do throws(HiveError) { body(try hive.valueName(at: cell), key.hive.identity(cell)) } catch { isDamaged = true }
+          do throws(HiveError) { body(try hive.valueName(at: cell), key.hive.identity(cell)) } catch { lose(error) }
           return true
         }
-      } catch { isDamaged = true }
-      return isDamaged
+      } catch { lose(error) }
+      return lost
     }
   }
 

@@ -4,6 +4,7 @@ package import ConfigurationManager
 package struct MountOptions: Hashable, Sendable {
   package var isReadOnly = false
   /// A dirty hive that no log makes whole is served as it lies.
+  /// A damaged hive is written all the same, and with `isReadOnly` one is served that no log makes whole.
   package var isForced = false
   package var allowsOthers = false
   /// Path of the policy; nil: the one that ships.
@@ -36,8 +37,6 @@ package struct MountOptions: Hashable, Sendable {
     for list in lists {
       for option in Self.split(list) where !option.isEmpty { try take(option) }
     }
-    // What is written into such a hive might make the loss complete.
-    guard !isForced || isReadOnly else { throw Problem(description: "option force: it is for reading, with ro") }
   }
 
   /// The kernel's own, which libfuse hands on.

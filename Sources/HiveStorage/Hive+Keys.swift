@@ -95,6 +95,29 @@ extension Hive {
     }
   }
 
+  /// The subkey that stands in the list of `key`. Damaged when it has no name, and when it belongs to another key: its
+  /// parent field names that, which has it in its list, too. Followed, such a list would show a tree twice, or lead in
+  /// circles.
+  package func subkey(at child: CellIndex, of key: CellIndex) throws(HiveError) -> KeyNode {
+    let node = try keyNode(at: child)
+    guard node.nameLength > 0 else {
+      throw .damaged(structure: "key node", offset: child.fileOffset, problem: "it has no name")
+    }
+    if node.parent != key, child == rootKey || lists(child, in: node.parent) {
+      throw .damaged(structure: "key node", offset: child.fileOffset, problem: "it is in a list of another key")
+    }
+    return node
+  }
+
+  func lists(_ child: CellIndex, in key: CellIndex) -> Bool {
+    var isListed = false
+    try? forEachSubkey(of: key, damaged: { _ in }) { (_, other) throws(HiveError) in
+      isListed = other == child
+      return !isListed
+    }
+    return isListed
+  }
+
   // MARK: Finding
 
   /// The subkey of this name, without regard to case; of twins the first. Finds every name that can be read, also in

@@ -26,7 +26,7 @@ extension Hive {
   }
 
   /// Writes a hive that lies in memory only.
-  private mutating func write(to device: any HiveDevice) throws(HiveError) {
+  mutating func write(to device: any HiveDevice) throws(HiveError) {
     baseSector[BaseBlock.Field.binsSize] = UInt32(image.binsSize)
     baseSector.updateChecksum()
     try copy(to: device)

@@ -143,7 +143,8 @@ package struct HiveDump {
 
   private static let tab: UInt8 = 9
 
-  private static func appending(_ name: borrowing NameView, to path: [UInt8], isFirst: Bool) -> [UInt8] {
+  /// The path of the key of this name below the key at `path`.
+  static func appending(_ name: borrowing NameView, to path: [UInt8], isFirst: Bool) -> [UInt8] {
     var units: [UInt16] = []
     name.append(to: &units)
     var path = path

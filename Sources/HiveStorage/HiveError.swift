@@ -34,6 +34,11 @@ extension HiveError {
   }
 }
 
+extension HiveError {
+  /// Where the damage is, in bytes from the start of the file; nil for what is no damage.
+  package var damageOffset: Int? { if case .damaged(_, let offset, _) = self { offset } else { nil } }
+}
+
 extension HiveError: CustomStringConvertible {
   package var description: String {
     switch self {

@@ -19,6 +19,8 @@ struct HiveImage: ~Copyable, @unchecked Sendable {
   private(set) var binsSize: Int
   /// Bytes before a cell's payload: the size, and in version 1.1 the previous cell.
   var cellHeader = 4
+  /// Where cells begin, one bit for every 8 bytes of bins; nil before the first change.
+  var cellStarts: Bitmap?
   /// Pages that differ from the primary file.
   private(set) var dirty = DirtyVector()
   /// Pages that the transaction has changed.

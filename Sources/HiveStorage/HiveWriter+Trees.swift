@@ -39,14 +39,28 @@ extension Hive {
   mutating func replaceContent(
     of target: CellIndex, by key: CellIndex, of source: borrowing Hive, deepest: Int, time: FileTime
   ) throws(HiveError) {
-    try transaction { (hive) throws(HiveError) in
+    var copy = TreeCopy(start: key, deepest: deepest)
+    try replaceContent(of: target, by: &copy, of: source, time: time)
+  }
+
+  /// As `restoreKey`, in the way that `copy` says; `progress` is told how many bytes this hive has.
+  mutating func replaceContent(
+    of target: CellIndex, by copy: inout TreeCopy, of source: borrowing Hive, time: FileTime,
+    progress: (_ bytes: Int) -> Void = { _ in }
+  ) throws(HiveError) {
+    // The closure of a transaction cannot change what it was given from outside.
+    var work = copy
+    copy = try transaction { (hive) throws(HiveError) in
       let old = try hive.keyNode(at: target)
       let depth = try hive.depth(of: target)
       try hive.freeTree(below: old)
       // Keys of the source without security get the one that was here.
-      var copy = TreeCopy(start: key, deepest: deepest, security: old.security)
-      copy.open = [TreeCopy.Step(origin: try source.keyNode(at: key), target: old.body, depth: depth)]
-      while let step = copy.open.popLast() { try hive.copyContent(step, from: source, &copy) }
+      work.security = old.security
+      work.begin(with: try source.keyNode(at: work.start), at: old.body, depth: depth)
+      while let step = work.next() {
+        try hive.copyContent(step, from: source, &work)
+        progress(hive.image.count)
+      }
       // Last, so that the ring is never empty meanwhile.
       try hive.releaseSecurity(old.security)
       hive.image.store(time.rawValue, old.body, KeyNode.Field.lastWritten)
@@ -55,6 +69,7 @@ extension Hive {
         let classLength = hive.image.load(UInt16.self, old.body, KeyNode.Field.classLength)
         hive.raise(KeyNode.Field.longestSubkeyClass, of: parent.body, to: UInt32(classLength))
       }
+      return work
     }
   }
 
@@ -84,59 +99,38 @@ extension Hive {
 
   // MARK: Copying
 
-  /// A copy that is being made. Keys wait in a list of their own: nothing but the limit bounds a tree's depth.
-  private struct TreeCopy {
-    struct Step {
-      let origin: KeyNode
-      /// The key's cell in the new tree; it has its name, and if it is not the first, its time.
-      let target: Cell
-      /// Keys from the root of the new tree's hive.
-      let depth: Int
-    }
-
-    /// The key that the copy begins with; it cannot be its own descendant.
-    let start: CellIndex
-    let deepest: Int
-    /// For keys that have no security cell.
-    let security: CellIndex
-    var open: [Step] = []
-    /// Where the source's security cells went.
-    var securities: [CellIndex: CellIndex] = [:]
-
-    init(start: CellIndex, deepest: Int, security: CellIndex) {
-      self.start = start
-      self.deepest = deepest
-      self.security = security
-    }
-  }
-
   /// Layered keys (differencing hives) may say that a key or value of the layer below is gone.
   var hasLayeredKeys: Bool { minorVersion >= 6 && baseSector[BaseBlock.Field.flags] & 2 != 0 }
 
   private mutating func copyContent(
     _ step: TreeCopy.Step, from source: borrowing Hive, _ copy: inout TreeCopy
   ) throws(HiveError) {
-    let (origin, target) = (step.origin, step.target)
-    try copyTraits(of: origin, from: source, to: target)
-    let security = try copySecurity(of: origin, from: source, &copy)
-    image.store(security, target, KeyNode.Field.security)
-    try copyClassName(of: origin, from: source, to: target)
-    try copyValues(of: origin, from: source, to: target)
+    try copyTraits(of: step, from: source, copy)
+    let security = try copySecurity(of: step, from: source, &copy)
+    image.store(security, step.target, KeyNode.Field.security)
+    try copyClassName(of: step, from: source, &copy)
+    try copyValues(of: step, from: source, &copy)
     try copySubkeys(of: step, from: source, &copy)
   }
 
   /// Flags and the bytes of virtualization and debugging. What tells a root from other keys, and how a name is stored,
   /// stays the target's; what belongs to memory only is left behind.
   private mutating func copyTraits(
-    of origin: KeyNode, from source: borrowing Hive, to target: Cell
+    of step: TreeCopy.Step, from source: borrowing Hive, _ copy: TreeCopy
   ) throws(HiveError) {
-    let own: KeyFlags = [.hiveEntry, .noDelete, .compressedName]
+    let (origin, target) = (step.origin, step.target)
+    var own: KeyFlags = [.hiveEntry, .noDelete, .compressedName]
+    if copy.isOfWholeHive, copy.salvage == nil { own.remove(.noDelete) }
     let flags = KeyFlags(rawValue: image.load(UInt16.self, target, KeyNode.Field.flags)).intersection(own)
     let copied = origin.flags.subtracting(own.union([.volatile, .hiveExit]))
     image.store(flags.union(copied).rawValue, target, KeyNode.Field.flags)
     image.store(origin.userFlags, target, KeyNode.Field.userFlags)
     let debugFlags = source.image.load(UInt8.self, origin.body, KeyNode.Field.debugFlags)
     image.store(debugFlags, target, KeyNode.Field.debugFlags)
+    if copy.isOfWholeHive {
+      let access = source.image.load(UInt8.self, origin.body, KeyNode.Field.accessBits)
+      image.store(access, target, KeyNode.Field.accessBits)
+    }
     let layer = source.hasLayeredKeys ? source.image.load(UInt8.self, origin.body, KeyNode.Field.layer) : 0
     guard hasLayeredKeys || layer & KeyNode.layerKind != KeyNode.layerTombstone else {
       throw .limit(problem: "a layered key's tombstone, in a hive without layers")
@@ -145,87 +139,133 @@ extension Hive {
   }
 
   private mutating func copySecurity(
-    of origin: KeyNode, from source: borrowing Hive, _ copy: inout TreeCopy
+    of step: TreeCopy.Step, from source: borrowing Hive, _ copy: inout TreeCopy
   ) throws(HiveError) -> CellIndex {
-    if origin.security == .none {
-      if copy.security != .none { try retainSecurity(copy.security) }
-      return copy.security
+    let origin = step.origin.security
+    var found = copy.securities[origin]
+    if found == nil, origin != .none {
+      do throws(HiveError) {
+        let shared = try shareSecurity(source.descriptor(at: origin))
+        copy.securities[origin] = shared
+        return shared
+      } catch {
+        try copy.meet(.changed("its security is that of the key above"), .securityDescriptor, error, in: step)
+        // Windows gives a new key its parent's, too.
+        if step.depth > 0 { found = try keyNode(at: image.index(step.target, KeyNode.Field.parent)).security }
+      }
     }
-    if let known = copy.securities[origin.security] {
-      try retainSecurity(known)
-      return known
-    }
-    let security = try source.image.security(at: origin.security)
-    let descriptor = source.image.buffer(
+    let security = found ?? copy.security
+    if security != .none { try retainSecurity(security) }
+    return security
+  }
+
+  /// The bytes of a security cell's descriptor. One that nobody could set by itself does not come in with a tree
+  /// either.
+  private func descriptor(at index: CellIndex) throws(HiveError) -> UnsafeRawBufferPointer {
+    let security = try image.security(at: index)
+    let descriptor = image.buffer(
       at: security.cell.start + SecurityCell.Field.descriptor, count: security.descriptorSize)
-    // One that nobody could set by itself does not come in with a tree either.
     do throws(HiveError) { try SecurityDescriptor.check(Array(descriptor).span) } catch {
-      throw .damaged(structure: "security cell", offset: origin.security.fileOffset, problem: "\(error)")
+      throw .damaged(structure: "security cell", offset: index.fileOffset, problem: "\(error)")
     }
-    let shared = try shareSecurity(descriptor)
-    copy.securities[origin.security] = shared
-    return shared
+    return descriptor
   }
 
   private mutating func copyClassName(
-    of origin: KeyNode, from source: borrowing Hive, to target: Cell
+    of step: TreeCopy.Step, from source: borrowing Hive, _ copy: inout TreeCopy
   ) throws(HiveError) {
+    let (origin, target) = (step.origin, step.target)
     var index = CellIndex.none
     if origin.classLength > 0 {
-      let name = try source.image.cell(origin.className, as: "class name")
-      guard origin.classLength <= name.count else {
-        throw .damaged(
-          structure: "class name", offset: origin.className.fileOffset,
-          problem: "\(origin.classLength) bytes do not fit a cell of \(name.count)")
+      do throws(HiveError) {
+        let name = try source.image.cell(origin.className, as: "class name")
+        guard origin.classLength <= name.count else {
+          throw HiveError.damaged(
+            structure: "class name", offset: origin.className.fileOffset,
+            problem: "\(origin.classLength) bytes do not fit a cell of \(name.count)")
+        }
+        let cell = try allocate(origin.classLength)
+        image.copy(source.image.buffer(at: name.start, count: origin.classLength), to: cell.start)
+        index = cell.index
+      } catch {
+        try copy.meet(.dropped, .classSize, error, in: step)
       }
-      let cell = try allocate(origin.classLength)
-      image.copy(source.image.buffer(at: name.start, count: origin.classLength), to: cell.start)
-      index = cell.index
     }
     image.store(index, target, KeyNode.Field.className)
-    image.store(UInt16(origin.classLength), target, KeyNode.Field.classLength)
+    image.store(UInt16(index == .none ? 0 : origin.classLength), target, KeyNode.Field.classLength)
   }
 
   private mutating func copyValues(
-    of origin: KeyNode, from source: borrowing Hive, to target: Cell
+    of step: TreeCopy.Step, from source: borrowing Hive, _ copy: inout TreeCopy
   ) throws(HiveError) {
+    let (origin, target) = (step.origin, step.target)
     // A predefined handle's count is the handle.
-    image.store(
-      source.image.load(UInt32.self, origin.body, KeyNode.Field.valueCount), target, KeyNode.Field.valueCount)
+    let handle = source.image.load(UInt32.self, origin.body, KeyNode.Field.valueCount)
+    image.store(origin.flags.contains(.predefinedHandle) ? handle : 0, target, KeyNode.Field.valueCount)
     image.store(CellIndex.none, target, KeyNode.Field.valueList)
     image.store(UInt32(0), target, KeyNode.Field.longestValueName)
     image.store(UInt32(0), target, KeyNode.Field.longestValueData)
-    guard let list = try source.valueList(of: origin) else { return }
-    if let damage = list.damage { throw damage }
+    let list: ValueList
+    do throws(HiveError) {
+      guard let found = try source.valueList(of: origin) else { return }
+      list = found
+    } catch {
+      return try copy.meet(.dropped, .cellReference, error, in: step)
+    }
+    if let damage = list.damage {
+      try copy.meet(.changed("what its cell holds is kept"), .valueListSize, damage, in: step)
+    }
     let cell = try allocate(list.count * 4)
-    image.store(cell.index, target, KeyNode.Field.valueList)
+    var count = 0
     var names: Set<UnicodeName> = []
-    var data: [UInt8] = []
     for place in 0..<list.count {
       let index = source.entry(list, place)
-      let node = try source.valueNode(at: index)
-      let name = try source.valueName(at: index)
-      try Self.checkValueName(name.units.span)
-      guard names.insert(name.upcased).inserted else {
-        throw .damaged(structure: "value", offset: index.fileOffset, problem: "another value has its name")
+      do throws(HiveError) {
+        let value = try copyValue(index, of: step, from: source, names: &names, &copy)
+        image.store(value, cell, count * 4)
+        count += 1
+      } catch {
+        try copy.meet(.dropped, .valueSignature, error, in: step)
       }
-      let isTombstone = source.hasLayeredKeys && node.isTombstone
-      guard hasLayeredKeys || !isTombstone else {
-        throw .limit(problem: "a layered value's tombstone, in a hive without layers")
-      }
-      try source.readData(ofValue: index, into: &data)
-      try checkDataLength(data.count)
-      let value = try data.span.withUnsafeBytes { (data) throws(HiveError) in
-        try makeValue(named: name, type: node.type, data: data)
-      }
-      if isTombstone {
-        let flags = image.load(UInt16.self, value, ValueNode.Field.flags)
-        image.store(flags | ValueNode.Flag.tombstone, value, ValueNode.Field.flags)
-      }
-      image.store(value.index, cell, place * 4)
-      raise(KeyNode.Field.longestValueName, of: target, to: UInt32(name.units.count * 2))
-      raise(KeyNode.Field.longestValueData, of: target, to: UInt32(data.count))
     }
+    guard count > 0 else { return try free(cell.index, "value list") }
+    image.store(cell.index, target, KeyNode.Field.valueList)
+    image.store(UInt32(count), target, KeyNode.Field.valueCount)
+  }
+
+  private mutating func copyValue(
+    _ index: CellIndex, of step: TreeCopy.Step, from source: borrowing Hive, names: inout Set<UnicodeName>,
+    _ copy: inout TreeCopy
+  ) throws(HiveError) -> CellIndex {
+    let node = try source.valueNode(at: index)
+    var name = try source.valueName(at: index)
+    try Self.checkValueName(name.units.span)
+    let isTombstone = source.hasLayeredKeys && node.isTombstone
+    guard hasLayeredKeys || !isTombstone else {
+      throw .limit(problem: "a layered value's tombstone, in a hive without layers")
+    }
+    try source.readData(ofValue: index, into: &copy.data)
+    if !copy.isOfWholeHive { try checkDataLength(copy.data.count) }
+    if names.contains(name.upcased) {
+      let twin = HiveError.damaged(structure: "value", offset: index.fileOffset, problem: "another value has its name")
+      name = name.madeUnique(among: names, longest: Self.longestValueName)
+      try copy.meet(.changed("its name is \(name)"), .valueDuplicate, twin, in: step)
+    }
+    names.insert(name.upcased)
+    // Only what the checker calls damage anyway: a link that leads nowhere leads there as text, too.
+    let isTarget =
+      copy.salvage != nil && step.origin.isLink && name.equalsIgnoringCase(UnicodeName("SymbolicLinkValue"))
+    let type = isTarget ? .link : node.type
+    let value = try copy.data.span.withUnsafeBytes { (data) throws(HiveError) in
+      try makeValue(named: name, type: type, data: data)
+    }
+    if isTombstone {
+      let flags = image.load(UInt16.self, value, ValueNode.Field.flags)
+      image.store(flags | ValueNode.Flag.tombstone, value, ValueNode.Field.flags)
+    }
+    raise(KeyNode.Field.longestValueName, of: step.target, to: UInt32(name.units.count * 2))
+    raise(KeyNode.Field.longestValueData, of: step.target, to: UInt32(copy.data.count))
+    return value.index
   }
 
   /// Makes the subkeys of a key with their list; their content waits in `copy`.
@@ -233,9 +273,15 @@ extension Hive {
     of step: TreeCopy.Step, from source: borrowing Hive, _ copy: inout TreeCopy
   ) throws(HiveError) {
     let target = step.target
-    let children = try source.sortedSubkeys(of: step.origin, start: copy.start)
-    guard children.isEmpty || step.depth < copy.deepest else {
-      throw .limit(problem: "keys nest \(copy.deepest) deep at most")
+    var children = try source.sortedSubkeys(of: step, &copy)
+    if !children.isEmpty, step.depth >= copy.deepest {
+      guard copy.salvage != nil else { throw .limit(problem: "keys nest \(copy.deepest) deep at most") }
+      for (_, node) in children {
+        let depth = HiveError.damaged(
+          structure: "key node", offset: node.cell.fileOffset, problem: "it lies more than \(copy.deepest) keys deep")
+        try copy.meet(.dropped, .keyDepth, depth, in: step)
+      }
+      children = []
     }
     image.store(UInt32(children.count), target, KeyNode.Field.subkeyCount)
     image.store(UInt16(0), target, KeyNode.Field.longestSubkeyName)
@@ -246,7 +292,7 @@ extension Hive {
       let flags = node.flags.intersection(.noDelete)
       let cell = try makeKey(named: name, flags: flags, under: target.index, time: node.lastWriteTime)
       names.append(NamedSubkey(name: name, key: cell.index))
-      copy.open.append(TreeCopy.Step(origin: node, target: cell, depth: step.depth + 1))
+      copy.append(node, at: cell, below: step)
       raise(KeyNode.Field.longestSubkeyName, of: target, to: UInt16(name.units.count * 2))
       raise(KeyNode.Field.longestSubkeyClass, of: target, to: UInt32(node.classLength))
     }
@@ -254,36 +300,108 @@ extension Hive {
     if !names.isEmpty { sortedLists.insert(target.index) }
   }
 
-  /// The key's subkeys in the order of a list. Throws `damaged` for twins, for names that no key may have, and for a
-  /// subkey that has another parent or is `start`.
+  /// The key's subkeys in the order of a list. Damage are twins, names that no key may have, and a subkey that has
+  /// another parent or was met before.
   private func sortedSubkeys(
-    of key: KeyNode, start: CellIndex
+    of step: TreeCopy.Step, _ copy: inout TreeCopy
   ) throws(HiveError) -> [(name: UnicodeName, node: KeyNode)] {
-    var subkeys: [(name: UnicodeName, node: KeyNode)] = []
-    try forEachSubkey(of: key.cell) { (_, child) throws(HiveError) in
-      let node = try keyNode(at: child)
-      guard node.parent == key.cell, child != start else {
-        throw .damaged(structure: "key node", offset: child.fileOffset, problem: "it is in a list of another key")
-      }
-      let name = try keyName(at: child)
-      // Windows has stored one character more than it allows.
-      guard !name.isEmpty, name.units.count <= Self.longestKeyName + 1, !name.units.contains(0x5C) else {
-        throw .damaged(structure: "key node", offset: child.fileOffset, problem: "its name is not allowed")
-      }
-      subkeys.append((name, node))
+    let key = step.origin.cell
+    var listed: [CellIndex] = []
+    var damages: [HiveError] = []
+    try forEachSubkey(of: key, damaged: { damages.append($0) }) { (_, child) throws(HiveError) in
+      listed.append(child)
       return true
+    }
+    for damage in damages {
+      try copy.meet(.changed("what can be found of its subkeys is kept"), .listSize, damage, in: step)
+    }
+    // Keys that no list holds any more, but that know where they belong.
+    if !damages.isEmpty, let lost = copy.salvage?.unlisted[key] {
+      let found = Set(listed)
+      listed += lost.filter { !found.contains($0) }
+    }
+    var subkeys: [(name: UnicodeName, node: KeyNode)] = []
+    for child in listed {
+      do throws(HiveError) {
+        guard let node = try ownSubkey(child, in: step, &copy) else { continue }
+        let name = try keyName(at: child)
+        subkeys.append((try allowedName(name, of: child, in: step, &copy), node))
+      } catch {
+        try copy.meet(.dropped, .keySignature, error, in: step)
+      }
     }
     // Other tools leave lists in other orders.
     if !zip(subkeys, subkeys.dropFirst()).allSatisfy({ Self.order($0.name, $1.name) <= 0 }) {
       subkeys.sort { Self.order($0.name, $1.name) < 0 }
     }
-    for (before, after) in zip(subkeys, subkeys.dropFirst()) where Self.order(before.name, after.name) == 0 {
-      throw .damaged(structure: "key node", offset: after.node.cell.fileOffset, problem: "another key has its name")
-    }
+    try partTwins(&subkeys, in: step, &copy)
     return subkeys
+  }
+
+  /// The subkey, once; nil for one that is left out. A key that stands in the lists of two is that one's that its
+  /// parent field names.
+  private func ownSubkey(
+    _ child: CellIndex, in step: TreeCopy.Step, _ copy: inout TreeCopy
+  ) throws(HiveError) -> KeyNode? {
+    let node = try keyNode(at: child)
+    let problem: String
+    if node.parent != step.origin.cell, copy.salvage == nil || lists(child, in: node.parent) {
+      problem = "it is in a list of another key"
+    } else if child == copy.start || !copy.seen.insert(child).inserted {
+      problem = "it is listed more than once"
+    } else {
+      return node
+    }
+    let damage = HiveError.damaged(structure: "key node", offset: child.fileOffset, problem: problem)
+    try copy.meet(.dropped, .cellShared, damage, in: step)
+    return nil
+  }
+
+  /// The key's name, or for one that no key may have the next that it may.
+  private func allowedName(
+    _ name: UnicodeName, of key: CellIndex, in step: TreeCopy.Step, _ copy: inout TreeCopy
+  ) throws(HiveError) -> UnicodeName {
+    // Windows has stored one character more than it allows.
+    if !name.isEmpty, name.units.count <= Self.longestKeyName + 1, !name.units.contains(0x5C) { return name }
+    let damage = HiveError.damaged(structure: "key node", offset: key.fileOffset, problem: "its name is not allowed")
+    let units = name.units.prefix(Self.longestKeyName).map { $0 == 0x5C ? 0x5F : $0 }
+    let allowed = units.isEmpty ? "unnamed" : UnicodeName(units: units)
+    try copy.meet(.changed("its name is \(allowed)"), .keyName, damage, in: step)
+    return allowed
+  }
+
+  /// Of subkeys, in order, that share a name all but the first get another.
+  private func partTwins(
+    _ subkeys: inout [(name: UnicodeName, node: KeyNode)], in step: TreeCopy.Step, _ copy: inout TreeCopy
+  ) throws(HiveError) {
+    let twins = subkeys.indices.dropFirst().filter { Self.order(subkeys[$0 - 1].name, subkeys[$0].name) == 0 }
+    guard !twins.isEmpty else { return }
+    var names = Set(subkeys.map(\.name.upcased))
+    for place in twins {
+      let damage = HiveError.damaged(
+        structure: "key node", offset: subkeys[place].node.cell.fileOffset, problem: "another key has its name")
+      let name = subkeys[place].name.madeUnique(among: names, longest: Self.longestKeyName)
+      try copy.meet(.changed("its name is \(name)"), .listDuplicate, damage, in: step)
+      names.insert(name.upcased)
+      subkeys[place].name = name
+    }
+    subkeys.sort { Self.order($0.name, $1.name) < 0 }
   }
 
   private static func order(_ a: UnicodeName, _ b: UnicodeName) -> Int {
     UpcaseTable.compare(a.units.span, b.units.span)
+  }
+}
+
+extension UnicodeName {
+  /// `NAME~2`, or the first number that makes it another than `names`, which are upper-case.
+  fileprivate func madeUnique(among names: Set<UnicodeName>, longest: Int) -> UnicodeName {
+    var number = 2
+    while true {
+      let ending = Array("~\(number)".utf16)
+      let unique = UnicodeName(units: Array(units.prefix(longest - ending.count)) + ending)
+      if !names.contains(unique.upcased) { return unique }
+      number += 1
+    }
   }
 }

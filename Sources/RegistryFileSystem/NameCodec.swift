@@ -13,6 +13,8 @@ package enum NameSuffix: Hashable, Sendable {
   case type(ValueType)
   /// `%~` and 16 digits of a SHA-256: a name too long for the kernel.
   case hashed
+  /// `%lost0x12a0`, alone: something that cannot be read, by its offset in the hive's file; nobody knows its name.
+  case lost(Int)
 }
 
 /// A file name as the registry understands it.
@@ -38,7 +40,7 @@ package enum NameCodec {
     encodeWhole(name.units, into: &bytes)
     var tail: [UInt8] = []
     switch suffix {
-    case .none, .hashed: break
+    case .none, .hashed, .lost: break
     case .value: tail = Array("%val".utf8)
     case .twin(let ordinal): tail = Array("%dup\(ordinal)".utf8)
     case .raw: tail = Array("%raw".utf8)
@@ -58,6 +60,11 @@ package enum NameCodec {
       bytes.append(contentsOf: digest.utf8.prefix(16))
     }
     bytes.append(contentsOf: tail)
+  }
+
+  /// Appends the file name of what is lost at `offset`.
+  package static func encode(lost offset: Int, into bytes: inout [UInt8]) {
+    bytes.append(contentsOf: "%lost0x\(String(offset, radix: 16))".utf8)
   }
 
   private static func encodeWhole(_ units: [UInt16], into bytes: inout [UInt8]) {
@@ -154,6 +161,7 @@ package enum NameCodec {
       if text.hasPrefix("dup"), let ordinal = Int(text.dropFirst(3)), (2...65535).contains(ordinal) {
         return .twin(ordinal)
       }
+      if text.hasPrefix("lost0x"), let offset = Int(text.dropFirst(6), radix: 16), offset >= 0 { return .lost(offset) }
       guard let type = typeAliases.first(where: { $0.alias == text })?.type ?? numberedType(text) else {
         throw .invalid
       }

@@ -27,7 +27,7 @@ extension RegistryFileSystem {
       stream.append(inode: own, .directory) { $0.append(contentsOf: [0x2E, 0x2E]) }
       // How often each name came, upper-cased, so that twins and values hidden by keys get their suffix.
       var keys: [UnicodeName: Int] = [:]
-      _ = try registry.enumerateKeys(of: key, by: caller, through: stream.object) { name, identity, isLink in
+      let lostKeys = try registry.enumerateKeys(of: key, by: caller, through: stream.object) { name, identity, isLink in
         let ordinal = (keys[name.upcased] ?? 0) + 1
         keys[name.upcased] = ordinal
         stream.append(inode: Self.inode(identity), isLink ? .link : .directory) {
@@ -35,13 +35,19 @@ extension RegistryFileSystem {
         }
       }
       var values: [UnicodeName: Int] = [:]
-      _ = try registry.enumerateValues(of: key, by: caller, through: stream.object) { name, identity in
+      let lostValues = try registry.enumerateValues(of: key, by: caller, through: stream.object) { name, identity in
         let upper = name.upcased
         let ordinal = (values[upper] ?? 0) + 1
         values[upper] = ordinal
         let suffix: NameSuffix = ordinal > 1 ? .twin(ordinal) : keys[upper] != nil ? .value : .none
         stream.append(inode: Self.inode(identity), .file) {
           NameCodec.encode(name, suffix: suffix, into: &$0)
+        }
+      }
+      // What cannot be read is seen by whoever lists the directory, and met by whoever copies it.
+      for (lost, kind) in [(lostKeys, .directory), (lostValues.subtracting(lostKeys), .file)] as [(Set<Int>, Attributes.Kind)] {
+        for offset in lost.sorted() {
+          stream.append(inode: 1 << 41 + UInt64(offset), kind) { NameCodec.encode(lost: offset, into: &$0) }
         }
       }
       for (name, id) in inodes.pendingValues(of: key) where values[name.upcased] == nil {

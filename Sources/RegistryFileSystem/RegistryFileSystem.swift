@@ -75,11 +75,12 @@ package final class RegistryFileSystem: Sendable {
   /// Finds what a decoded name stands for. Throws ENOENT.
   func resolve(_ wanted: EntryName, spelled: [UInt8], in key: KeyControlBlock) throws(Errno) -> Found {
     var wanted = wanted
+    if case .lost(let offset) = wanted.suffix { throw try isLost(offset, in: key) ? .unclean : .noEntry }
     if wanted.suffix == .hashed { wanted = try lengthen(spelled, in: key) }
     var ordinal = 1
     var space = NameSpace.keysThenValues
     switch wanted.suffix {
-    case .none, .hashed: if wanted.name.isEmpty { space = .values }
+    case .none, .hashed, .lost: if wanted.name.isEmpty { space = .values }
     case .twin(let number): ordinal = number
     case .value, .raw, .type: space = .values
     }
@@ -109,6 +110,13 @@ package final class RegistryFileSystem: Sendable {
       }
       return Found(node: node, name: state.0)
     }
+  }
+
+  private func isLost(_ offset: Int, in key: KeyControlBlock) throws(Errno) -> Bool {
+    do throws(NTStatus) {
+      if try registry.enumerateKeys(of: key, { _, _, _ in }).contains(offset) { return true }
+      return try registry.enumerateValues(of: key) { _, _ in }.contains(offset)
+    } catch { throw Errno(error) }
   }
 
   /// The name that was shortened to these bytes: the child whose name encodes to them.
@@ -172,7 +180,7 @@ package final class RegistryFileSystem: Sendable {
     switch name.suffix {
     case .none: break
     case .type, .value: if isKey { throw .invalid }
-    case .raw, .twin, .hashed: throw .invalid
+    case .raw, .twin, .hashed, .lost: throw .invalid
     }
     if isKey {
       guard !name.name.isEmpty, !name.name.units.contains(0x5C) else { throw .invalid }

@@ -15,8 +15,15 @@ struct HiveMount {
   /// Absolute, as is `mountPoint`; one, or all with a place.
   let hives: [HiveSource]
   let mountPoint: String
-  let options: MountOptions
+  private(set) var options: MountOptions
   let isDaemon: Bool
+
+  init(hives: [HiveSource], mountPoint: String, options: MountOptions, isDaemon: Bool) {
+    self.hives = hives
+    self.mountPoint = mountPoint
+    self.options = options
+    self.isDaemon = isDaemon
+  }
 
   /// How long the queue may need at the end, milliseconds.
   private static let patience = 5000
@@ -24,8 +31,20 @@ struct HiveMount {
   private static let largestText = 1 << 30
 
   /// Returns after the unmount, with every change on the disk.
-  func run() throws(MountFailure) {
+  mutating func run() throws(MountFailure) {
     try checkMountPoint()
+    // What is written into a damaged hive might make the loss complete.
+    if !options.isReadOnly {
+      for hive in hives {
+        guard let damage = try damage(of: hive.path), !options.isForced else { continue }
+        Console.tell("\(hive.path): it is damaged, and mounted for reading only: \(damage)")
+        options.isReadOnly = true
+      }
+    }
+    try serve()
+  }
+
+  private func serve() throws(MountFailure) {
     let policy = try loadPolicy()
     if let log = options.log, let resolved = FilePath.resolve(log), hives.contains(where: { $0.path == resolved }) {
       throw MountFailure("the log is the hive itself: \(log)", status: MountFailure.usageStatus)
@@ -260,6 +279,20 @@ struct HiveMount {
       }
     }
     return (registry, survey)
+  }
+
+  /// What forbids to write to a hive; nil for nothing. A dirty one is looked at as its logs make it. Throws what forbids to serve
+  /// it at all: before a log is made beside it.
+  private func damage(of path: String) throws(MountFailure) -> HiveError? {
+    do throws(HiveError) {
+      let hive = try Hive(HiveFile(path: path, access: .inspection))
+      if let unrecovered = hive.unrecovered { throw unrecovered }
+      try hive.checkStructure()
+      return nil
+    } catch {
+      guard error.damageOffset != nil else { throw MountFailure(error, hive: path) }
+      return error
+    }
   }
 
   private func open(_ hive: String) throws(MountFailure) -> Hive {

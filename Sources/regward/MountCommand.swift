@@ -103,7 +103,7 @@ struct MountCommand: ParsableCommand {
     guard foreground || isDaemon else {
       return try DaemonLauncher.launch(daemonArguments(hives, mountPoint: folder))
     }
-    let mount = HiveMount(hives: hives, mountPoint: folder, options: wanted, isDaemon: isDaemon)
+    var mount = HiveMount(hives: hives, mountPoint: folder, options: wanted, isDaemon: isDaemon)
     try mount.run()
     return 0
   }

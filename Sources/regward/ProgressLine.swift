@@ -1,23 +1,38 @@
+internal import Executive
 internal import Glibc
 
 /// One line on standard error that tells how far a long work is, written over itself.
 final class ProgressLine {
-  /// Bytes of work below which nobody waits long enough to look.
-  private static let large = 8 << 20
+  /// How long somebody at a terminal waits without being told, nanoseconds.
+  private static let patience: UInt64 = 1_000_000_000
 
-  private var shown = -1
+  private let work: String
+  /// When it is time to tell, by the monotonic clock; nil where nobody is to be told.
+  private let begin: UInt64?
+  private var shown: Int?
 
-  /// Nil where nobody is to be told: not `isWanted`, and no terminal or little work.
-  init?(isWanted: Bool, bytes: Int) {
-    guard isWanted || bytes >= Self.large && isatty(STDERR_FILENO) == 1 else { return nil }
+  /// Tells from the start when that `isWanted`, else only on a terminal, and what takes long.
+  init(_ work: String, isWanted: Bool) {
+    self.work = work
+    if isWanted {
+      begin = 0
+    } else {
+      begin = isatty(STDERR_FILENO) == 1 ? MonotonicClock.nanoseconds() + Self.patience : nil
+    }
   }
 
   func show(_ done: Int, of all: Int) {
+    guard let begin else { return }
     let percent = all > 0 ? min(100, done * 100 / all) : 100
-    guard percent != shown else { return }
+    guard percent != shown, MonotonicClock.nanoseconds() >= begin else { return }
     shown = percent
-    Console.write(Array("\r\(percent)%".utf8), to: STDERR_FILENO)
+    Console.write(Array("\r\(work) \(percent)%".utf8), to: STDERR_FILENO)
   }
 
-  func clear() { Console.write(Array("\r     \r".utf8), to: STDERR_FILENO) }
+  /// Takes the line away.
+  func clear() {
+    guard shown != nil else { return }
+    shown = nil
+    Console.write(Array("\r\(String(repeating: " ", count: work.utf8.count + 5))\r".utf8), to: STDERR_FILENO)
+  }
 }

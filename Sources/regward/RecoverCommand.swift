@@ -29,14 +29,7 @@ struct RecoverCommand: ParsableCommand {
 
   private func recover() throws(HiveError) {
     let opened = try Hive(HiveFile(path: hive, access: .readOnly))
-    let device = try FileDevice(path: output, mode: .new)
-    do throws(HiveError) {
-      try opened.copy(to: device)
-      try HiveFile.syncName(of: output)
-    } catch {
-      unlink(output)
-      throw error
-    }
+    try NewHiveFile.make(output) { device throws(HiveError) in try opened.copy(to: device) }
     Console.write(Array((Self.report(opened.recovery) + "\n").utf8), to: STDOUT_FILENO)
   }
 

@@ -82,6 +82,17 @@ final class Folder {
     #expect(throws: NTStatus.cannotDelete) { try registry.deleteKey(key("HKLM/SYSTEM"), by: somebody) }
   }
 
+  @Test func aDamagedHiveIsNotLoaded() throws {
+    let file = try folder.hive("damaged")
+    // The size of the root's cell.
+    try Data([0, 0, 0, 0]).withUnsafeBytes { bytes in
+      try FileDevice(path: file, mode: .writing).write(bytes, at: 4096 + 32)
+    }
+    #expect(throws: NTStatus.registryCorrupt) {
+      try registry.loadKey(at: place("S-1", in: "HKU"), file: file, by: somebody)
+    }
+  }
+
   @Test func keysOfTwoHivesAreTwoObjectsWhateverTheirCells() throws {
     let file = try folder.hive("user", value: 7)
     try registry.loadKey(at: place("S-1", in: "HKU"), file: file, by: somebody)

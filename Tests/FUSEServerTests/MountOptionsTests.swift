@@ -52,8 +52,8 @@ struct MountOptionsTests {
     arguments: [
       ("bogus", "unknown option bogus"), ("bogus=1", "unknown option bogus=1"), ("nosuid=1", "unknown option nosuid=1"),
       ("policy", "option policy needs a value: policy=…"), ("log=", "option log needs a value: log=…"),
-      ("uid", "option uid needs a value: uid=…"), ("ro=1", "option ro takes no value"), ("log-processes=1", "option log-processes takes no value"),
-      ("force", "option force: it is for reading, with ro"),
+      ("uid", "option uid needs a value: uid=…"), ("ro=1", "option ro takes no value"),
+      ("log-processes=1", "option log-processes takes no value"),
       ("uid=root", "option uid: root is not a decimal number"), ("gid=-1", "option gid: -1 is not a decimal number"),
       ("uid=4294967296", "option uid: 4294967296 is not a decimal number"),
       ("umask=8", "option umask: 8 is not an octal number"), ("umask=1000", "option umask: 1000 is more than 777"),

@@ -121,6 +121,44 @@ import Testing
     }
   }
 
+  /// What has to hold before a hive may be changed, and nothing else.
+  @Test func theQuickLookSeesBinsCellsSizeAndRoot() throws {
+    let (good, keys) = try sample()
+    func look(_ spoil: (inout [UInt8]) -> Void) throws {
+      var bytes = good
+      spoil(&bytes)
+      checksum(&bytes)
+      let hive = try Hive(device: MemoryDevice(bytes), access: .inspection)
+      try hive.checkStructure()
+    }
+    try look { _ in }
+    try look { $0[keys[0].fileOffset + 4] = 0 }
+    for spoil in [
+      { $0[4096] = 0 }, { put32(12, at: 4096 + 8, in: &$0) }, { put32(0, at: keys[2].fileOffset, in: &$0) },
+      { put32(0x10_0000, at: 40, in: &$0) }, { put32(0x28, at: 36, in: &$0) },
+    ] as [(inout [UInt8]) -> Void] {
+      #expect { try look(spoil) } throws: { isDamaged($0) }
+    }
+  }
+
+  /// A list that leads back up, or into another key's subkeys, is not followed; a wrong parent field alone hides
+  /// nothing.
+  @Test func aSubkeyBelongsToOneKey() throws {
+    let hive = try TestHive(minorVersion: 5)
+    let a = try hive.create("A", under: hive.root)
+    let b = try hive.create("B", under: a)
+    let c = try hive.create("C", under: hive.root)
+    #expect(try hive.hive.subkey(at: b, of: a).cell == b)
+    #expect { _ = try hive.hive.subkey(at: a, of: b) } throws: { isDamaged($0) }
+    #expect { _ = try hive.hive.subkey(at: c, of: a) } throws: { isDamaged($0) }
+    #expect { _ = try hive.hive.subkey(at: hive.root, of: a) } throws: { isDamaged($0) }
+    try hive.commit()
+    var bytes = hive.bytes
+    put32(c.rawValue, at: b.fileOffset + 4 + 16, in: &bytes)
+    let other = try Hive(bytes: bytes)
+    #expect(try other.subkey(at: b, of: a).cell == b)
+  }
+
   /// Random bytes over a good hive: errors, never a trap, and whatever succeeded did not break what was whole.
   @Test func randomDamageNeverTraps() throws {
     let (good, keys) = try sample()

@@ -23,9 +23,14 @@ final class Fixture: RegistryCallback, KernelCache, ControlHandler {
   let attributesDropped = Mutex<Set<UInt64>>([])
   let caller = Caller(threadID: 1, userID: 0, groupID: 0)
 
-  init() throws {
+  convenience init() throws {
     let device = MemoryDevice(name: "memory", [])
     try Hive.format(device: device, minorVersion: 5)
+    try self.init(device)
+  }
+
+  /// Over the hive on `device`.
+  init(_ device: MemoryDevice) throws {
     let stack = CallbackStack()
     registry = Registry(
       hive: try Hive(device: device, access: .readWrite, logs: LogPair(MemoryDevice(name: "LOG1"), MemoryDevice(name: "LOG2"))),

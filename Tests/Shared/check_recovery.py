@@ -163,7 +163,7 @@ class Checks:
         with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as place:
             hive = copy(self.hives, row["file"], folder)
             before = snapshot(folder)
-            for options, wanted in (("ro", 32), ("rw,force", 1), ("ro,force", 0)):
+            for options, wanted in (("ro", 32), ("rw", 32), ("rw,force", 32), ("ro,force", 0)):
                 run = self.run(self.regward, "mount", "-o", options, hive, place)
                 if run.returncode != wanted or not run.stderr:
                     return f"{options}: exit status {run.returncode}: {run.stderr.decode()[-300:]}"
@@ -182,7 +182,9 @@ class Checks:
             bad = copy(self.hives, "craft/bad_parent_wrong.hiv", folder)
             for wanted, arguments in (
                 (0, ["-a", clean]), (0, ["-C0", "-f", "-y", clean]), (4, ["-p", bad]), (4, ["-n", bad]),
-                (8, [clean + ".none"]), (16, []), (16, ["-z", clean]),
+                (8, [clean + ".none"]), (16, []), (16, ["-z", clean]), (16, ["-n", "-y", bad]),
+                (1, ["-y", "-o", bad + ".new", bad]), (8, ["-y", "-o", bad + ".new", bad]), (0, [bad + ".new"]),
+                (0, ["-a", "-o", clean + ".new", clean]),
             ):
                 status = self.run(program, *arguments).returncode
                 if status != wanted:

@@ -11,6 +11,7 @@ extension Hive {
     if found - size >= 8 {
       storeSize(found - size, at: offset + size)
       freeCells?.insert(offset + size, size: found - size)
+      image.cellStarts?.insert((offset + size) >> 3)
       storeSize(-size, at: offset)
     } else {
       storeSize(-found, at: offset)
@@ -43,12 +44,14 @@ extension Hive {
     if end < bin.upperBound, freeCells?.isFree(at: end) == true {
       let size = sizeOfFreeCell(end)
       freeCells?.remove(end, size: size)
+      image.cellStarts?.remove(end >> 3)
       end += size
     }
     if let before = freeCells?.freeCell(before: start, notBelow: bin.lowerBound) {
       let size = sizeOfFreeCell(before)
       if before + size == start {
         freeCells?.remove(before, size: size)
+        image.cellStarts?.remove(start >> 3)
         start = before
       }
     }
@@ -84,6 +87,7 @@ extension Hive {
     let cell = start + HiveBin.headerSize
     storeSize(binSize - HiveBin.headerSize, at: cell)
     freeCells?.addBin(at: start)
+    image.cellStarts?.insert(cell >> 3)
     freeCells?.insert(cell, size: binSize - HiveBin.headerSize)
     return cell
   }

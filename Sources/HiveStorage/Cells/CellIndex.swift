@@ -35,6 +35,11 @@ extension HiveImage {
     guard size >= 8, offset + size <= binsSize else {
       throw .damaged(structure: structure, offset: index.fileOffset, problem: "the cell has a size of \(size) bytes")
     }
+    // A reference into the middle of a cell may find a likely size there. For reading that is as good as any other;
+    // what is written or freed there would run over the cells around it.
+    if isInTransaction, cellStarts?.contains(offset >> 3) == false {
+      throw .damaged(structure: structure, offset: index.fileOffset, problem: "no cell begins there")
+    }
     return Cell(index: index, start: index.fileOffset + cellHeader, count: max(0, size - cellHeader))
   }
 

@@ -24,11 +24,13 @@ struct FreeCells {
     size < 4096 ? size >> 3 : exactClasses + (Int.bitWidth - 1 - size.leadingZeroBitCount) - 12
   }
 
-  /// Visits every cell; throws when bins or cells are damaged, for then nothing can be allocated safely.
-  init(_ image: borrowing HiveImage) throws(HiveError) {
+  /// Visits every cell, and tells the image where they begin; throws when bins or cells are damaged, for then nothing
+  /// can be allocated safely.
+  init(_ image: inout HiveImage) throws(HiveError) {
     stacks = Array(repeating: [], count: Self.classes)
     var starts = Bitmap()
     var bins = Bitmap()
+    var cells = Bitmap()
     var (freeBytes, freeCount, cellCount, binCount, entries) = (0, 0, 0, 0, 0)
     var stacks = self.stacks
     try image.walkCells { bin in
@@ -36,6 +38,7 @@ struct FreeCells {
       binCount += 1
     } _: { cell, size, isAllocated in
       cellCount += 1
+      cells.insert(Int(cell.rawValue) >> 3)
       guard !isAllocated else { return }
       starts.insert(Int(cell.rawValue) >> 3)
       stacks[Self.sizeClass(size)].append(cell.rawValue)
@@ -51,6 +54,7 @@ struct FreeCells {
     self.freeCount = freeCount
     self.cellCount = cellCount
     self.binCount = binCount
+    image.cellStarts = cells
   }
 
   func statistics(fileBytes: Int) -> Hive.Statistics {
@@ -130,49 +134,5 @@ struct FreeCells {
       entries += 1
       next = starts.first(after: start)
     }
-  }
-}
-
-/// A set of small numbers, one bit each.
-private struct Bitmap {
-  private var words: [UInt64] = []
-
-  func contains(_ bit: Int) -> Bool {
-    bit >= 0 && bit >> 6 < words.count && words[bit >> 6] >> UInt64(bit & 63) & 1 == 1
-  }
-
-  mutating func insert(_ bit: Int) {
-    while words.count <= bit >> 6 { words.append(0) }
-    words[bit >> 6] |= 1 << UInt64(bit & 63)
-  }
-
-  mutating func remove(_ bit: Int) {
-    if bit >> 6 < words.count { words[bit >> 6] &= ~(1 << UInt64(bit & 63)) }
-  }
-
-  func first(after bit: Int) -> Int? {
-    let from = bit + 1
-    var word = from >> 6
-    guard word < words.count else { return nil }
-    var rest = words[word] & (~0 << UInt64(from & 63))
-    while rest == 0 {
-      word += 1
-      guard word < words.count else { return nil }
-      rest = words[word]
-    }
-    return word << 6 + rest.trailingZeroBitCount
-  }
-
-  func last(atOrBefore bit: Int, notBelow limit: Int) -> Int? {
-    guard bit >= limit, !words.isEmpty else { return nil }
-    var word = min(bit >> 6, words.count - 1)
-    var rest = word == bit >> 6 ? words[word] & (~0 >> UInt64(63 - bit & 63)) : words[word]
-    while rest == 0 {
-      word -= 1
-      guard word >= limit >> 6 else { return nil }
-      rest = words[word]
-    }
-    let found = word << 6 + 63 - rest.leadingZeroBitCount
-    return found >= limit ? found : nil
   }
 }

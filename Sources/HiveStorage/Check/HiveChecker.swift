@@ -29,7 +29,14 @@ package struct HiveChecker {
     let cell: CellIndex
     let parent: CellIndex?
     let depth: Int
+    /// Where the key stands in the trail.
+    let place: Int
   }
+
+  private var trail = KeyTrail()
+  /// The key that is being looked at, and for each finding the one that was; nil outside of keys.
+  private var place: Int?
+  private var places: [Int?] = []
 
   private static let deepest = 512
 
@@ -37,8 +44,9 @@ package struct HiveChecker {
   package init(_ hive: borrowing Hive, progress: (_ done: Int, _ all: Int) -> Void = { _, _ in }) {
     checkBaseBlock(hive)
     checkCells(hive)
-    var open = [OpenKey(cell: hive.rootKey, parent: nil, depth: 0)]
+    var open = [OpenKey(cell: hive.rootKey, parent: nil, depth: 0, place: trail.add(hive.rootKey, below: nil))]
     while let key = open.popLast() {
+      place = key.place
       if keys % 256 == 0 { progress(reached.count, allocated.count) }
       guard reach(key.cell, "key node"),
         cell(key.cell, "key node", .keyNode, KeyNode.Field.name, else: .keySignature, hive) != nil,
@@ -47,15 +55,25 @@ package struct HiveChecker {
       keys += 1
       checkKey(node, key, hive)
       checkValues(node, hive)
-      checkSubkeys(node, key.depth, hive, &open)
+      checkSubkeys(node, key, hive, &open)
     }
+    place = nil
     checkSecurity(hive)
+    for (number, place) in places.enumerated() {
+      findings[number].cell = place.map { trail.cell(at: $0) }
+      findings[number].key = place.map { trail.path(of: $0, in: hive) }
+    }
     orphans = allocated.subtracting(reached).sorted { $0.rawValue < $1.rawValue }
     progress(allocated.count, allocated.count)
   }
 
+  private mutating func note(_ finding: HiveFinding) {
+    findings.append(finding)
+    places.append(place)
+  }
+
   private mutating func find(_ rule: HiveFinding.Rule, _ structure: String, _ index: CellIndex, _ problem: String) {
-    findings.append(HiveFinding(rule, structure, at: index.fileOffset, problem))
+    note(HiveFinding(rule, structure, at: index.fileOffset, problem))
   }
 
   /// What `body` finds; nil, and a finding of `rule`, when it throws.
@@ -63,7 +81,7 @@ package struct HiveChecker {
     _ rule: HiveFinding.Rule, _ body: () throws(HiveError) -> Result
   ) -> Result? {
     do throws(HiveError) { return try body() } catch {
-      findings.append(HiveFinding(rule, error))
+      note(HiveFinding(rule, error))
       return nil
     }
   }
@@ -76,7 +94,7 @@ package struct HiveChecker {
     do throws(HiveError) {
       return try hive.image.cell(index, as: structure, signature: signature, minimum: minimum)
     } catch {
-      findings.append(HiveFinding(rule, error))
+      note(HiveFinding(rule, error))
       return nil
     }
   }
@@ -98,18 +116,18 @@ package struct HiveChecker {
   // MARK: 0
 
   private mutating func checkBaseBlock(_ hive: borrowing Hive) {
-    if let unrecovered = hive.unrecovered, let finding = HiveFinding(opening: unrecovered) { findings.append(finding) }
+    if let unrecovered = hive.unrecovered, let finding = HiveFinding(opening: unrecovered) { note(finding) }
     let sector = hive.baseSector
     for (name, field, wanted) in [
       ("file format", BaseBlock.Field.fileFormat, 1), ("clustering factor", BaseBlock.Field.clusteringFactor, 1),
     ] as [(String, Int, UInt32)] where sector[field] != wanted {
-      findings.append(HiveFinding(.baseFormat, "base block", at: field, "\(name) \(sector[field]), not \(wanted)"))
+      note(HiveFinding(.baseFormat, "base block", at: field, "\(name) \(sector[field]), not \(wanted)"))
     }
     // While the hive is being changed, the base block tells of the bins as they were committed.
     guard !hive.hasUncommittedChanges else { return }
     let size = Int(sector[BaseBlock.Field.binsSize])
     if size == 0 || size % HiveImage.pageSize != 0 || size != hive.image.binsSize {
-      findings.append(
+      note(
         HiveFinding(
           .binsSize, "base block", at: BaseBlock.Field.binsSize,
           "\(size) bytes of hive bins, the file has \(hive.image.binsSize)"))
@@ -127,18 +145,18 @@ package struct HiveChecker {
       guard offset + HiveImage.pageSize <= end,
         hive.image.load(UInt32.self, at: start + HiveBin.Field.signature) == HiveBin.signatureHbin
       else {
-        findings.append(HiveFinding(.binSignature, "hive bin", at: start, "the signature \"hbin\" is missing"))
+        note(HiveFinding(.binSignature, "hive bin", at: start, "the signature \"hbin\" is missing"))
         offset = nextBin(after: offset, hive)
         continue
       }
       let own = Int(hive.image.load(UInt32.self, at: start + HiveBin.Field.offset))
       if own != offset {
-        findings.append(
+        note(
           HiveFinding(.binOffset, "hive bin", at: start, "it says it lies at \(own), not at \(offset)"))
       }
       let size = Int(hive.image.load(UInt32.self, at: start + HiveBin.Field.size))
       guard size >= HiveImage.pageSize, size % HiveImage.pageSize == 0, offset + size <= end else {
-        findings.append(HiveFinding(.binSize, "hive bin", at: start, "it has a size of \(size) bytes"))
+        note(HiveFinding(.binSize, "hive bin", at: start, "it has a size of \(size) bytes"))
         offset = nextBin(after: offset, hive)
         continue
       }
@@ -227,7 +245,7 @@ package struct HiveChecker {
     guard reach(node.valueList, "value list"),
       let found = load(.valueListSize, { () throws(HiveError) in try hive.valueList(of: node) }), let list = found
     else { return }
-    if let damage = list.damage { findings.append(HiveFinding(.valueListSize, damage)) }
+    if let damage = list.damage { note(HiveFinding(.valueListSize, damage)) }
     var names: Set<UnicodeName> = []
     for place in 0..<list.count {
       let index = hive.entry(list, place)
@@ -294,7 +312,9 @@ package struct HiveChecker {
 
   // MARK: 4, 7
 
-  private mutating func checkSubkeys(_ node: KeyNode, _ depth: Int, _ hive: borrowing Hive, _ open: inout [OpenKey]) {
+  private mutating func checkSubkeys(
+    _ node: KeyNode, _ above: OpenKey, _ hive: borrowing Hive, _ open: inout [OpenKey]
+  ) {
     guard node.subkeyCount > 0 else {
       if node.subkeyList != .none { find(.listUnused, "key node", node.cell, "a subkey list without subkeys") }
       return
@@ -305,7 +325,9 @@ package struct HiveChecker {
       for entry in 0..<leaf.count {
         count += 1
         let key = hive.image.entry(leaf, entry)
-        open.append(OpenKey(cell: key, parent: node.cell, depth: depth + 1))
+        open.append(
+          OpenKey(
+            cell: key, parent: node.cell, depth: above.depth + 1, place: trail.add(key, below: above.place)))
         // What is wrong with the key itself is found when it is its turn.
         guard let child = try? hive.keyNode(at: key), let name = try? hive.keyName(at: key) else { continue }
         if let previous {
@@ -350,7 +372,7 @@ package struct HiveChecker {
     guard reach(index, "subkey list"),
       let list = load(.listSignature, { () throws(HiveError) in try hive.image.subkeyList(at: index) })
     else { return nil }
-    if let damage = list.damage { findings.append(HiveFinding(.listSize, damage)) }
+    if let damage = list.damage { note(HiveFinding(.listSize, damage)) }
     if list.claimed == 0 { find(.listEmpty, "subkey list", index, "it is empty") }
     return list
   }

@@ -65,6 +65,9 @@ package struct HiveFinding: Hashable, Sendable {
   /// In the file, bytes.
   package let offset: Int
   package let problem: String
+  /// The path, as in a dump, of the key that it was found in; nil for what belongs to no key.
+  package internal(set) var key: String?
+  var cell: CellIndex?
 
   init(_ rule: Rule, _ structure: String, at offset: Int, _ problem: String) {
     self.rule = rule
@@ -96,5 +99,6 @@ package struct HiveFinding: Hashable, Sendable {
 extension HiveFinding: CustomStringConvertible {
   package var description: String {
     "\(rule.rawValue): \(structure) at file offset 0x\(String(offset, radix: 16)): \(problem)"
+      + (key.map { ", in the key \\\($0)" } ?? "")
   }
 }

@@ -22,6 +22,8 @@ package struct KeyNode: Sendable {
   enum Field {
     static let flags = 2
     static let lastWritten = 4
+    /// Who asked for the key, before and after the boot (from Windows 8 on).
+    static let accessBits = 12
     /// Layered keys, version 1.6.
     static let layer = 13
     static let parent = 16

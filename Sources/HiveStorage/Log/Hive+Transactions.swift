@@ -19,7 +19,7 @@ extension Hive {
         throw .limit(problem: "the transaction log has \(log.size >> 20) MiB and cannot be brought to the hive's file")
       }
     }
-    if freeCells == nil { freeCells = try FreeCells(image) }
+    if freeCells == nil { freeCells = try FreeCells(&image) }
     image.beginTransaction()
     do {
       let result = try body(&self)
