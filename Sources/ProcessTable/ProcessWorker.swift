@@ -1,4 +1,4 @@
-internal import Executive
+package import Executive
 internal import Glibc
 internal import Synchronization
 
@@ -103,6 +103,15 @@ extension ProcessTable {
       }
       deliver()
     }
+  }
+
+  /// Calls `callback` with what happens from now on. What the connector has told and nobody has taken from it yet was before. Nil when
+  /// the callback object takes nobody any more. Not from inside a notification.
+  package func subscribe(
+    _ callback: @escaping CallbackObject<ProcessNotification>.Callback
+  ) -> CallbackObject<ProcessNotification>.Registration? {
+    settle()
+    return processCallback.register(callback)
   }
 
   private func perform(_ item: ProcessTableState.Work) {

@@ -11,7 +11,7 @@ final class ProcessEventSource: Sendable {
 
   init(_ processes: ProcessTable, queue: NotificationQueue) {
     callback = processes.processCallback
-    registration = callback.register { _, notification in
+    registration = processes.subscribe { _, notification in
       if let notification { queue.enqueue(.process(ProcessEvent(notification, at: .now()))) }
     }
   }

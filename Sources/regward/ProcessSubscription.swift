@@ -21,19 +21,19 @@ final class ProcessSubscription: ControlFeed {
 
   private let state: Mutex<State>
   private let wake: @Sendable () -> Void
-  private let callback: CallbackObject<ProcessNotification>
+  private let processes: ProcessTable
   private let registration = Mutex<CallbackObject<ProcessNotification>.Registration?>(nil)
 
   /// `wake` is called when something waits after nothing did.
   init(_ processes: ProcessTable, capacity: Int = 4096, wake: @escaping @Sendable () -> Void) {
     state = Mutex(State(waiting: EventRing(capacity: capacity)))
     self.wake = wake
-    callback = processes.processCallback
+    self.processes = processes
   }
 
   /// Begins. False when the callback object takes nobody any more.
   func start() -> Bool {
-    let made = callback.register { [weak self] _, notification in
+    let made = processes.subscribe { [weak self] _, notification in
       if let notification { self?.note(notification) }
     }
     registration.withLock { $0 = made }
@@ -42,7 +42,7 @@ final class ProcessSubscription: ControlFeed {
 
   /// Nothing is noted after it has returned.
   func stop() {
-    if let registration = registration.withLock({ $0.take() }) { callback.unregister(registration) }
+    if let registration = registration.withLock({ $0.take() }) { processes.processCallback.unregister(registration) }
   }
 
   private func note(_ notification: ProcessNotification) {

@@ -56,6 +56,20 @@ struct NotificationTests {
     waitpid(id, nil, 0)
   }
 
+  /// Nobody has taken it from the connector when the subscriber comes.
+  @Test func whatWasBeforeASubscriberIsNotToldIt() throws {
+    guard let table = tableWithConnector(classify: { _ in Classification() }) else { return }
+    table.settle()
+    let process = try spawn(sleep, ["60"])
+    #expect(ProcessTableTests.waitUntil { TaskDirectory.open(process)?.link("exe") == sleepImage })
+    let told = Told()
+    _ = try table.subscribe(told)
+    table.settle()
+    #expect(told.of(process).isEmpty)
+    end(process)
+    #expect(waitUntil(table) { told.of(process).map(\.operationType) == [.terminated] })
+  }
+
   @Test func aProcessIsToldOnceWhenItBeginsAndOnceWhenItEnds() throws {
     let policy = Policy()
     guard let table = tableWithConnector(classify: policy.classify) else { return }

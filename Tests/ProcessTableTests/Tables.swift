@@ -49,8 +49,7 @@ final class Told: Sendable {
 
 extension ProcessTable {
   func subscribe(_ told: Told) throws -> CallbackObject<ProcessNotification>.Registration {
-    settle()
-    let registration = processCallback.register { _, notification in if let notification { told.note(notification) } }
+    let registration = subscribe { _, notification in if let notification { told.note(notification) } }
     settle()
     return try #require(registration)
   }
