@@ -81,6 +81,7 @@ package final class NotificationQueue: Sendable {
     if finished.wait(milliseconds: max(0, milliseconds)) {
       thread.join()
     } else {
+      thread.detach()
       // The ring is emptied one by one, so that the thread, should it come back, finds nothing and ends.
       while let abandoned = state.withLock({ state -> Event? in
         let oldest = state.ring.pop()

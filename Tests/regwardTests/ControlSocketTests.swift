@@ -56,13 +56,13 @@ final class FakeMount: Sendable {
   func client() throws -> Client { try Client(socket.path) }
 }
 
-/// A client that waits five seconds at most.
+/// A client that waits two minutes at most: under a sanitizer an answer can take one.
 final class Client {
   let descriptor: Int32
 
   init(_ path: String) throws {
     descriptor = try SequencedSocket.make(blocks: true)
-    var limit = timeval(tv_sec: 5, tv_usec: 0)
+    var limit = timeval(tv_sec: 120, tv_usec: 0)
     setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
     try SequencedSocket.connect(descriptor, to: path)
   }
