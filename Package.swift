@@ -101,7 +101,8 @@ let package = Package(
   ]
 )
 
-// Benchmarks bring packages of their own, so they are there only for those who ask (mount-scripts/bench-decisions).
+// Benchmarks bring packages of their own, so they are there only for those who ask (mount-scripts/bench-decisions and
+// bench-storage).
 if Context.environment["REGWARD_BENCHMARKS"] != nil {
   package.dependencies.append(.package(url: "https://github.com/ordo-one/benchmark", exact: "1.38.1", traits: []))
   package.targets.append(
@@ -113,4 +114,8 @@ if Context.environment["REGWARD_BENCHMARKS"] != nil {
       ],
       path: "Benchmarks/DecisionBenchmarks", swiftSettings: settings,
       plugins: [.plugin(name: "BenchmarkPlugin", package: "benchmark")]))
+  package.targets.append(
+    .executableTarget(
+      name: "StorageBenchmarks", dependencies: ["Executive", "HiveStorage"], path: "Benchmarks/StorageBenchmarks",
+      swiftSettings: settings))
 }

@@ -14,10 +14,10 @@ extension Registry {
     changes.wrappingAdd(1, ordering: .releasing)
     guard let log = hive.log else { return result }
     let size = log.size
-    if size >= TransactionLog.dueSize { flushWanted.signal() }
+    if size >= log.limits.due { flushWanted.signal() }
     do throws(HiveError) {
       // Whoever fills the log faster than it is brought to the primary file does some of that work.
-      if size >= TransactionLog.crowdedSize { try hive.reconcile() }
+      if size >= log.limits.crowded { try hive.reconcile() }
       if durability == .operation { try log.sync() }
     } catch { throw NTStatus(error) }
     return result
@@ -63,6 +63,12 @@ extension Registry {
     package let failure: HiveError?
     /// Bytes of the log that is written.
     package let logSize: Int
+
+    package init(name: String, failure: HiveError?, logSize: Int) {
+      self.name = name
+      self.failure = failure
+      self.logSize = logSize
+    }
   }
 
   package var hiveStates: [HiveState] {

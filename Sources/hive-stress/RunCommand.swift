@@ -32,7 +32,7 @@ struct RunCommand: ParsableCommand {
   @Option(
     name: .customLong("log-limit"),
     help: "Brings the log to the hive's file when it has more bytes; the operation that finds twice as many waits.")
-  var logLimit = TransactionLog.dueSize
+  var logLimit = LogLimits().due
 
   func run() throws {
     if from == nil {

@@ -179,6 +179,12 @@ struct MountStatistics: Sendable {
       }
       text.family("regward_log_errors_total", .counter, "Failed writes and opens of the log file.", log.errors)
     }
+    text.family("regward_storage_log_bytes", .gauge, "Size of the transaction log that a hive's changes go to.") { family in
+      for hive in storage { family.sample(["hive": hive.name], hive.logSize) }
+    }
+    text.family("regward_storage_stopped", .gauge, "Whether a hive takes no changes after a failure.") { family in
+      for hive in storage { family.sample(["hive": hive.name], hive.failure == nil ? 0 : 1) }
+    }
     addSync(to: &text)
     if let control {
       text.family("regward_control_connections", .gauge, "Clients of the control socket.", control.connections)

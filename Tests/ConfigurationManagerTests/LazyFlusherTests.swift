@@ -35,6 +35,48 @@ import Testing
     flusher.stop()
   }
 
+  /// A registry whose log reaches its limits early.
+  private func started(limits: LogLimits) throws -> (registry: Registry, device: MemoryDevice) {
+    let device = MemoryDevice(name: "memory", [])
+    try Hive.format(device: device, minorVersion: 5)
+    let logs = LogPair(MemoryDevice(name: "LOG1"), MemoryDevice(name: "LOG2"), limits: limits)
+    let registry = Registry(
+      hive: try Hive(device: device, access: .readWrite, logs: logs), completeName: #"\REGISTRY\MACHINE\TEST"#,
+      callbacks: CallbackStack(), isReadOnly: false)
+    return (registry, device)
+  }
+
+  /// An interval that no test waits for: only the log's size can make it flush.
+  @Test(arguments: [(40_000, true), (1 << 20, false)])
+  func aLargeLogIsFlushedAtOnce(due: Int, isFlushed: Bool) throws {
+    let (registry, device) = try started(limits: LogLimits(due: due))
+    let flusher = LazyFlusher(registry: registry, interval: 600_000) { Issue.record("\($0)") }
+    for number in 0..<8 {
+      try registry.setValue(of: registry.root, named: UnicodeName("v\(number)"), to: value, by: somebody)
+    }
+    var isThere = false
+    for _ in 0..<(isFlushed ? 1000 : 20) where !isThere {
+      KernelEvent().wait(milliseconds: 10)
+      isThere = (try? holdsValue(device, "v0")) ?? false
+    }
+    #expect(isThere == isFlushed)
+    flusher.stop()
+  }
+
+  /// Nobody else flushes here: who fills the log does.
+  @Test func whoFillsACrowdedLogFlushesItHimself() throws {
+    let (registry, device) = try started(limits: LogLimits(crowded: 40_000))
+    var largest = 0
+    for number in 0..<100 {
+      try registry.setValue(of: registry.root, named: UnicodeName("v\(number)"), to: value, by: somebody)
+      largest = max(largest, registry.hiveStates[0].logSize)
+    }
+    #expect(largest < 40_000)
+    let copy = MemoryDevice(name: "copy", device.bytes)
+    let logless = try Hive(device: copy, access: .inspection)
+    #expect(try logless.findValue(of: logless.rootKey, named: UnicodeName("v50").units.span) != nil)
+  }
+
   @Test func stoppedItLeavesTheRestToACommit() throws {
     let (registry, device) = try started()
     let flusher = LazyFlusher(registry: registry, interval: 60_000) { Issue.record("\($0)") }

@@ -206,6 +206,31 @@ import Testing
     #expect(test.killed.hive == left)
   }
 
+  /// Said before anything is changed, and over as soon as the log is at the primary file.
+  @Test func noChangeBeginsWithALogAsLargeAsItMayBe() throws {
+    let hive = try Hive(
+      device: MemoryDevice(HiveInUse.sample(minor: 5, sequence: 1)), access: .readWrite,
+      logs: LogPair(MemoryDevice(), MemoryDevice(), limits: LogLimits(largest: 20_000)))
+    let lock = PushLock(hive)
+    func change(_ time: UInt64) throws(HiveError) {
+      try lock.withExclusive { (hive) throws(HiveError) in
+        try hive.setLastWriteTime(of: hive.rootKey, FileTime(rawValue: time))
+      }
+    }
+    // 8192 bytes with the first entry, then as many for each change.
+    for time: UInt64 in 1...2 { try change(time) }
+    let size = try #require(lock.withShared { $0.log?.size })
+    #expect(size == 24_576)
+    let before = lock.withShared { HiveDump($0).bytes }
+    #expect(throws: HiveError.limit(problem: "the transaction log has 24576 bytes and cannot be brought to the hive's file")) {
+      try change(3)
+    }
+    #expect(lock.withShared { HiveDump($0).bytes } == before)
+    #expect(lock.withShared { $0.log?.failure } == nil)
+    try Hive.reconcile(behind: lock)
+    try change(4)
+  }
+
   // MARK: Durability
 
   /// After a sync that failed a later one may say yes and mean nothing.

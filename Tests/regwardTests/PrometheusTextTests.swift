@@ -1,4 +1,6 @@
+import ConfigurationManager
 import Executive
+import HiveStorage
 import Notifications
 import Testing
 
@@ -72,6 +74,10 @@ struct PrometheusTextTests {
     counters.timeouts = 11
     statistics.sync = [(.registryEventSync, counters)]
     statistics.control = ControlSocket.Counters(connections: 1, accepted: 2, refused: 1000, cutOff: 4, packets: 5)
+    statistics.storage = [
+      .init(name: "/a", failure: nil, logSize: 12),
+      .init(name: "/b", failure: .changedOutside(name: "/b", change: .written), logSize: 0),
+    ]
     let exposition = Exposition(statistics.prometheus)
     #expect(exposition.problems == [])
     let expected: [String: Double] = [
@@ -85,6 +91,9 @@ struct PrometheusTextTests {
       #"regward_log_lines_total{result="lost"}"#: 8,
       #"regward_sync_timeouts_total{type="RegistryEventSync"}"#: 11,
       #"regward_sync_wait_seconds_total{type="RegistryEventSync"}"#: 1.5,
+      #"regward_storage_log_bytes{hive="/a"}"#: 12,
+      #"regward_storage_stopped{hive="/a"}"#: 0,
+      #"regward_storage_stopped{hive="/b"}"#: 1,
       "regward_control_refused_total": 1000,
       "regward_process_lookup_seconds_count": 0,
     ]
@@ -110,6 +119,21 @@ struct PrometheusTextTests {
     #expect(PrometheusText.seconds(1) == "0.000000001")
     #expect(PrometheusText.seconds(1_500_000_000) == "1.5")
     #expect(PrometheusText.seconds(.max) == "18446744073.709551615")
+  }
+
+  /// A member for each hive, and a line for people for those that take no changes.
+  @Test func aStoppedHiveIsInTheStatus() throws {
+    let failure = HiveError.device(operation: "sync", name: "/b.LOG1", errno: 5)
+    var statistics = MountStatistics()
+    statistics.storage = [.init(name: "/a", failure: nil, logSize: 12), .init(name: "/b", failure: failure, logSize: 34)]
+    let status = JSONValue.object(statistics.members)
+    let hives = try #require(status["storage"]?.elements)
+    #expect(hives.map { $0["hive"]?.string } == ["/a", "/b"])
+    #expect(hives.map { $0["log_bytes"]?.integer } == [12, 34])
+    #expect(hives.map { $0["stopped"]?.string } == [nil, "\(failure)"])
+    let lines = StatusCommand.text(of: status).split(separator: "\n").filter { $0.hasPrefix("no changes:") }
+    #expect(lines.count == 1)
+    #expect(lines.first?.hasSuffix("  /b: \(failure); `regward flush` tries again") == true)
   }
 
   @Test func durationsForPeople() {

@@ -15,8 +15,9 @@ extension Hive {
     guard !image.isInTransaction else { return try body(&self) }
     if let log {
       if let failure = log.failure { throw .stopped(failure) }
-      guard log.size < TransactionLog.largestSize else {
-        throw .limit(problem: "the transaction log has \(log.size >> 20) MiB and cannot be brought to the hive's file")
+      let size = log.size
+      guard size < log.limits.largest else {
+        throw .limit(problem: "the transaction log has \(size) bytes and cannot be brought to the hive's file")
       }
     }
     if freeCells == nil { freeCells = try FreeCells(&image) }

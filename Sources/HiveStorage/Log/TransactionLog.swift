@@ -5,10 +5,12 @@ internal import Synchronization
 package struct LogPair: Sendable {
   package let first: any HiveDevice
   package let second: any HiveDevice
+  package let limits: LogLimits
 
-  package init(_ first: any HiveDevice, _ second: any HiveDevice) {
+  package init(_ first: any HiveDevice, _ second: any HiveDevice, limits: LogLimits = LogLimits()) {
     self.first = first
     self.second = second
+    self.limits = limits
   }
 
   var both: [any HiveDevice] { [first, second] }
@@ -28,13 +30,6 @@ package struct LogPair: Sendable {
 /// 4. After a sync that failed nothing is taken for durable that was not so before: the kernel may have dropped what it
 ///    could not write, and would report the next sync as done.
 package final class TransactionLog: Sendable {
-  /// Where a reconcile is due, bytes.
-  package static let dueSize = 64 << 20
-  /// Where who changes the hive does the reconcile himself, bytes.
-  package static let crowdedSize = 256 << 20
-  /// No change begins with a log as large as this, bytes: the hive's file cannot be written for some reason.
-  static let largestSize = 1 << 30
-
   private struct State {
     /// Why nothing is written any more.
     var failure: HiveError?
@@ -76,6 +71,8 @@ package final class TransactionLog: Sendable {
 
   /// Why changes are refused; nil while they are not.
   package var failure: HiveError? { state.withLock { $0.failure } }
+
+  package var limits: LogLimits { pair.limits }
 
   /// Bytes of the log that is written, 0 before the first change.
   package var size: Int { state.withLock { $0.current == nil ? 0 : $0.end } }
