@@ -107,7 +107,7 @@ extension Registry {
       let status: NTStatus?
       do throws(NTStatus) {
         let isCurrent = try change(source.hive) { hive throws(NTStatus) in
-          guard try isUnmoved(deletion.operation, source), try isUnmoved(setting.operation, target) else { return false }
+          guard try isUnmoved(deletion.operation, source, hive), try isUnmoved(setting.operation, target, hive) else { return false }
           do throws(HiveError) {
             let time = FileTime.now()
             guard let old = try Self.findValue(name, in: source.cell, ordinal: 1, hive) else { throw .keyNotFound }
@@ -158,7 +158,7 @@ extension Registry {
         isLink: options.contains(.createLink), identity: parent.hive.identity(cell))
       let key = reference(cell, parent: parent, name: name)
       body(key, information)
-      return KeyReference(id: key.id, completeName: key.completeName)
+      return KeyReference(id: key.id, completeName: try key.completeName(hive))
     }
     if !isDone {
       // The key that the callback has made.
@@ -238,7 +238,7 @@ extension Registry {
   ) throws(NTStatus) {
     try dispatch(key, by: caller, through: object, { .renameKey(key: $0, newName: newName) }) { hive throws(HiveError) in
       let cell = try hive.renameKey(key.cell, to: newName.units.span, time: .now())
-      moved(key, to: cell, name: newName)
+      moved(key, to: cell)
       onChange(key.hive.identity(cell))
       return nil
     }
@@ -292,7 +292,7 @@ extension Registry {
     if !admission.isBypassed {
       do throws(NTStatus) {
         let isCurrent = try change(key.hive) { hive throws(NTStatus) in
-          guard try isUnmoved(admission.operation, key) else { return false }
+          guard try isUnmoved(admission.operation, key, hive) else { return false }
           do throws(HiveError) { admission.result = try body(&hive) } catch { throw NTStatus(error) }
           return true
         }
@@ -308,9 +308,11 @@ extension Registry {
   }
 
   /// Whether the key still has the name that was judged; a deleted one throws.
-  private func isUnmoved(_ operation: RegistryOperation, _ key: KeyControlBlock) throws(NTStatus) -> Bool {
+  private func isUnmoved(
+    _ operation: RegistryOperation, _ key: KeyControlBlock, _ hive: borrowing Hive
+  ) throws(NTStatus) -> Bool {
     guard !key.isDeleted else { throw .keyDeleted }
-    return operation.key?.completeName == key.completeName
+    do throws(HiveError) { return operation.key?.completeName == (try key.completeName(hive)) } catch { throw NTStatus(error) }
   }
 
   private static func set(

@@ -3,7 +3,9 @@ package import Executive
 // Complete names and paths: in a registry of several hives the directories below the root are called `HKLM` and `HKU`.
 
 extension Registry {
-  private var rootComponents: [UnicodeName] { Self.components(of: root.completeName) }
+  private var rootName: UnicodeName { root.placeName ?? UnicodeName(units: []) }
+
+  private var rootComponents: [UnicodeName] { Self.components(of: rootName) }
 
   private static func components(of name: UnicodeName) -> [UnicodeName] {
     name.units.split(separator: 0x5C, omittingEmptySubsequences: true).map { UnicodeName(units: Array($0)) }
@@ -11,7 +13,7 @@ extension Registry {
 
   /// The complete name of what lies, or would lie, at a path below the root.
   package func completeName(ofPath path: [UnicodeName]) -> UnicodeName {
-    var name = root.completeName
+    var name = rootName
     for (index, component) in path.enumerated() {
       let place = index == 0 && root.hive.isNamespace ? HivePlace.Root(directory: component) : nil
       name = name.appending(place?.name ?? component)

@@ -98,6 +98,17 @@ extension Registry {
     }
   }
 
+  /// Lets `body` have the name of the value that has the number `identity` gives; nil: none. Both run under the shared lock, so that
+  /// the number is the value's still.
+  package func queryValueName(
+    of key: KeyControlBlock, numbered identity: () -> UInt64?, _ body: (UnicodeName) -> Void
+  ) throws(NTStatus) {
+    try read(key) { hive throws(HiveError) in
+      guard let identity = identity() else { return }
+      body(try hive.valueName(at: CellIndex(rawValue: UInt32(truncatingIfNeeded: identity))))
+    }
+  }
+
   /// Calls `body` for each subkey in the hive's order; what is damaged is left out, and told by its offset in the hive's file.
   package func enumerateKeys(
     of key: KeyControlBlock, _ body: (UnicodeName, _ identity: UInt64, _ isLink: Bool) -> Void

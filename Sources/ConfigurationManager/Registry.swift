@@ -87,7 +87,7 @@ package final class Registry: Sendable {
     _ hive: LoadedHive, _ rootCell: CellIndex, _ completeName: UnicodeName, _ callbacks: CallbackStack,
     _ isReadOnly: Bool, _ durability: Durability
   ) {
-    root = KeyControlBlock(id: 1, parent: nil, hive: hive, cell: rootCell, completeName: completeName)
+    root = KeyControlBlock(id: 1, parent: nil, hive: hive, cell: rootCell, placeName: completeName)
     hives = Mutex([hive])
     self.callbacks = callbacks
     self.isReadOnly = isReadOnly
@@ -97,35 +97,33 @@ package final class Registry: Sendable {
 
   // MARK: Keys in use
 
-  /// One more holder; the caller holds the hive's lock.
-  func reference(_ cell: CellIndex, parent: KeyControlBlock, name: @autoclosure () -> UnicodeName) -> KeyControlBlock {
+  /// One more holder; the caller holds the hive's lock. `name` is the key's own.
+  func reference(_ cell: CellIndex, parent: KeyControlBlock, name: UnicodeName) -> KeyControlBlock {
     keys.withLock { table in
       let identity = parent.hive.identity(cell)
       if let key = table.byIdentity[identity] {
         key.references += 1
         return key
       }
-      let component = name()
       // In the namespace the keys have the names that people use, `HKLM` for `MACHINE`.
-      let place = parent === root && parent.hive.isNamespace ? HivePlace.Root(directory: component) : nil
-      return Self.add(
-        &table, below: parent, hive: parent.hive, cell: cell,
-        completeName: parent.completeName.appending(place?.name ?? component))
+      let place = parent === root && parent.hive.isNamespace ? HivePlace.Root(directory: name) : nil
+      let placeName = parent.hive.isNamespace ? parent.placeName?.appending(place?.name ?? name) : nil
+      return Self.add(&table, below: parent, hive: parent.hive, cell: cell, placeName: placeName)
     }
   }
 
   /// The root of a hive at its place; one holder.
   func referenceRoot(of hive: LoadedHive, _ cell: CellIndex, below parent: KeyControlBlock, name: UnicodeName) -> KeyControlBlock {
     keys.withLock { table in
-      Self.add(&table, below: parent, hive: hive, cell: cell, completeName: parent.completeName.appending(name))
+      Self.add(&table, below: parent, hive: hive, cell: cell, placeName: parent.placeName?.appending(name))
     }
   }
 
   private static func add(
-    _ table: inout KeyTable, below parent: KeyControlBlock, hive: LoadedHive, cell: CellIndex, completeName: UnicodeName
+    _ table: inout KeyTable, below parent: KeyControlBlock, hive: LoadedHive, cell: CellIndex, placeName: UnicodeName?
   ) -> KeyControlBlock {
     parent.references += 1
-    let key = KeyControlBlock(id: table.nextID, parent: parent, hive: hive, cell: cell, completeName: completeName)
+    let key = KeyControlBlock(id: table.nextID, parent: parent, hive: hive, cell: cell, placeName: placeName)
     table.nextID += 1
     table.byIdentity[hive.identity(cell)] = key
     return key
@@ -159,10 +157,7 @@ package final class Registry: Sendable {
 
   /// The key's complete name now. Throws `keyDeleted`.
   package func completeName(of key: KeyControlBlock) throws(NTStatus) -> UnicodeName {
-    try key.hive.lock.withShared { _ throws(NTStatus) in
-      guard !key.isDeleted else { throw .keyDeleted }
-      return key.completeName
-    }
+    try read(key) { hive throws(HiveError) in try key.completeName(hive) }
   }
 
   func keyWithID(_ id: UInt64) -> KeyControlBlock? {
@@ -186,18 +181,12 @@ package final class Registry: Sendable {
     }
   }
 
-  /// After a rename: the key's own entry, and the names of all keys in use below it.
-  func moved(_ key: KeyControlBlock, to cell: CellIndex, name: UnicodeName) {
+  /// After a rename: the hive may have given the key another cell.
+  func moved(_ key: KeyControlBlock, to cell: CellIndex) {
     keys.withLock { table in
       table.remove(key)
       key.cell = cell
       table.byIdentity[key.hive.identity(cell)] = key
-      let before = key.completeName.units.count
-      let parentName = key.parent?.completeName ?? UnicodeName(units: [])
-      key.completeName = parentName.appending(name)
-      for other in table.byIdentity.values where other.descends(from: key) {
-        other.completeName = UnicodeName(units: key.completeName.units + other.completeName.units[before...])
-      }
     }
   }
 }

@@ -7,29 +7,37 @@ internal import Synchronization
 /// 1. One node per key in use and per value and view in use: two spellings of a name give the same node.
 /// 2. A node stays until the kernel has forgotten every look-up of it.
 /// 3. `byValue` changes only under the registry's lock, at the moment when the hive changes.
+/// 4. A value's slot has either a node or a `RestingValue`: a node rests when its turn in `recent` has come and nobody else holds it.
 final class InodeTable: Sendable {
   static let root: UInt64 = 1
   static let firstFree: UInt64 = 16
 
+  /// Values that have a node though nobody has them open; more where many are open.
+  private static let recentLimit = 1024
+
+  // One for each entry that the kernel holds: 48 bytes, and 12 in `byKey` or `byValue`, before what their growth leaves free.
   private struct Slot {
+    var resting: RestingValue?
+    var generation: UInt32 = 0
     var node: Node?
     var lookups: UInt64 = 0
-    var generation: UInt64 = 0
-  }
-
-  private struct ValueKey: Hashable {
-    var identity: UInt64
-    var isRaw: Bool
   }
 
   private struct State {
     var slots: [Slot]
-    var free: [UInt64] = []
-    var byKey: [UInt64: UInt64] = [:]
-    var byValue: [ValueKey: UInt64] = [:]
+    var free: [UInt32] = []
+    var byKey: [UInt64: UInt32] = [:]
+    /// By `place`.
+    var byValue: [UInt64: UInt32] = [:]
     /// Values that are created and not set yet, by the id of their key.
     var pending: [UInt64: [Node]] = [:]
+    /// A ring of the values that have a node, and the place in it that is next.
+    var recent: [UInt32] = []
+    var next = 0
   }
+
+  /// A value's number, a multiple of 8, with the view in its lowest bit.
+  private static func place(_ identity: UInt64, isRaw: Bool) -> UInt64 { isRaw ? identity | 1 : identity }
 
   private let registry: Registry
   private let state: Mutex<State>
@@ -38,19 +46,40 @@ final class InodeTable: Sendable {
     self.registry = registry
     var slots = Array(repeating: Slot(), count: Int(Self.firstFree))
     slots[Int(Self.root)] = Slot(
-      node: Node(id: Self.root, generation: 0, kind: .key(registry.root, isLink: false)), lookups: 1, generation: 0)
+      node: Node(id: Self.root, generation: 0, kind: .key(registry.root, isLink: false)), lookups: 1)
     for file in ControlFile.allCases {
       slots[Int(file.nodeID)] = Slot(
-        node: Node(id: file.nodeID, generation: 0, kind: .control(file)), lookups: 1, generation: 0)
+        node: Node(id: file.nodeID, generation: 0, kind: .control(file)), lookups: 1)
     }
     var state = State(slots: slots)
-    state.byKey[registry.root.id] = Self.root
+    state.byKey[registry.root.id] = UInt32(Self.root)
     self.state = Mutex(state)
   }
 
   /// Nil for a number that the kernel should not have.
   func node(_ id: UInt64) -> Node? {
-    state.withLock { $0.slots.indices.contains(Int(clamping: id)) ? $0.slots[Int(id)].node : nil }
+    guard let node = state.withLock({ Self.wake(&$0, id) }) else { return nil }
+    if let value = node.value { name(value) }
+    return node
+  }
+
+  /// Gives a value that has rested its name again. One that is gone stays without.
+  private func name(_ value: ValueContent) {
+    guard let parent = value.withLock({ $0.isNameless && !$0.isDeleted ? $0.parent : nil }) else { return }
+    // Under the registry's lock: no change comes between the number and the name.
+    try? registry.queryValueName(of: parent, numbered: { value.withLock { $0.isDeleted ? nil : $0.identity } }) { name in
+      value.withLock { $0.storedName = $0.storedName ?? name }
+    }
+  }
+
+  /// The kernel was told to forget the attributes of these values.
+  func forgetAttributes(of ids: [UInt32]) {
+    state.withLock { state in
+      for id in ids where state.slots.indices.contains(Int(id)) {
+        state.slots[Int(id)].resting?.forgetAttributes()
+        state.slots[Int(id)].node?.value?.withLock { $0.isAttributeCached = false }
+      }
+    }
   }
 
   /// The node of a key, if the kernel holds one.
@@ -66,7 +95,7 @@ final class InodeTable: Sendable {
         return (node, true)
       }
       let node = Self.add(&state) { Node(id: $0, generation: $1, kind: .key(key, isLink: isLink)) }
-      state.byKey[key.id] = node.id
+      state.byKey[key.id] = UInt32(node.id)
       return (node, false)
     }
     if isKnown { registry.close(key) }
@@ -78,16 +107,17 @@ final class InodeTable: Sendable {
     _ value: ValueInformation, ordinal: Int, of parent: KeyControlBlock, isRaw: Bool
   ) -> Node {
     state.withLock { state in
-      let place = ValueKey(identity: value.identity, isRaw: isRaw)
-      if let id = state.byValue[place], let node = state.slots[Int(id)].node {
+      let place = Self.place(value.identity, isRaw: isRaw)
+      if let id = state.byValue[place], let node = Self.wake(&state, UInt64(id)) {
         state.slots[Int(id)].lookups += 1
+        node.value?.withLock { $0.storedName = $0.storedName ?? value.name }
         return node
       }
       registry.retain(parent)
       let content = Node.ValueState(
         parent: parent, name: value.name, ordinal: ordinal, identity: value.identity, type: value.type)
       let node = Self.add(&state) { Node(id: $0, generation: $1, kind: .value(isRaw: isRaw), value: content) }
-      state.byValue[place] = node.id
+      state.byValue[place] = UInt32(node.id)
       return node
     }
   }
@@ -127,7 +157,7 @@ final class InodeTable: Sendable {
       if state.pending[parent.id]?.isEmpty == true { state.pending[parent.id] = nil }
       guard let identity else { return }
       let isRaw = if case .value(let isRaw) = node.kind { isRaw } else { false }
-      state.byValue[ValueKey(identity: identity, isRaw: isRaw)] = node.id
+      state.byValue[Self.place(identity, isRaw: isRaw)] = UInt32(node.id)
     }
   }
 
@@ -143,13 +173,18 @@ final class InodeTable: Sendable {
   /// The content of `key` and below was replaced: its values stand for nothing any more. Under the registry's lock.
   func unbindAll(below key: KeyControlBlock) {
     state.withLock { state in
-      for slot in state.slots {
-        guard let node = slot.node, let content = node.value else { continue }
+      for index in state.slots.indices {
+        if let value = state.slots[index].resting, value.parent === key || value.parent.isDeleted {
+          let place = Self.place(value.identity, isRaw: value.isRaw)
+          if state.byValue[place] == UInt32(index) { state.byValue[place] = nil }
+          state.slots[index].resting?.delete()
+        }
+        guard let node = state.slots[index].node, let content = node.value else { continue }
         let (parent, identity) = content.withLock { ($0.parent, $0.identity) }
         guard parent === key || parent.isDeleted, identity != 0 else { continue }
         for isRaw in [false, true] {
-          let place = ValueKey(identity: identity, isRaw: isRaw)
-          if state.byValue[place] == node.id { state.byValue[place] = nil }
+          let place = Self.place(identity, isRaw: isRaw)
+          if state.byValue[place] == UInt32(node.id) { state.byValue[place] = nil }
         }
         content.withLock { state in
           state.isDeleted = true
@@ -163,8 +198,8 @@ final class InodeTable: Sendable {
   func unbind(_ identity: UInt64) -> [Node] {
     state.withLock { state in
       [false, true].compactMap { isRaw in
-        state.byValue.removeValue(forKey: ValueKey(identity: identity, isRaw: isRaw)).flatMap {
-          state.slots[Int($0)].node
+        state.byValue.removeValue(forKey: Self.place(identity, isRaw: isRaw)).flatMap {
+          Self.wake(&state, UInt64($0))
         }
       }
     }
@@ -173,37 +208,89 @@ final class InodeTable: Sendable {
   /// `node` stands for the value with this number from now on. Under the registry's lock.
   func bind(_ node: Node, to identity: UInt64) {
     guard case .value(let isRaw) = node.kind else { return }
-    state.withLock { $0.byValue[ValueKey(identity: identity, isRaw: isRaw)] = node.id }
+    state.withLock { $0.byValue[Self.place(identity, isRaw: isRaw)] = UInt32(node.id) }
   }
 
   /// The kernel gave up `count` look-ups.
   func forget(_ id: UInt64, count: UInt64) {
     guard id >= Self.firstFree else { return }
-    let gone = state.withLock { state -> Node? in
-      guard state.slots.indices.contains(Int(clamping: id)), let node = state.slots[Int(id)].node else { return nil }
+    // Freed outside the lock: the node, and the key that it held.
+    let gone = state.withLock { state -> (node: Node?, key: KeyControlBlock?)? in
+      guard state.slots.indices.contains(Int(clamping: id)) else { return nil }
       state.slots[Int(id)].lookups -= min(count, state.slots[Int(id)].lookups)
       guard state.slots[Int(id)].lookups == 0 else { return nil }
+      if let value = state.slots[Int(id)].resting {
+        let place = Self.place(value.identity, isRaw: value.isRaw)
+        if state.byValue[place] == UInt32(id) { state.byValue[place] = nil }
+        Self.free(&state, id)
+        return (nil, value.parent)
+      }
+      guard let node = state.slots[Int(id)].node else { return nil }
+      let held: KeyControlBlock?
       switch node.kind {
-      case .key(let key, _): state.byKey[key.id] = nil
+      case .key(let key, _):
+        state.byKey[key.id] = nil
+        held = key
       case .value(let isRaw):
-        guard let content = node.value?.withLock({ ($0.identity, $0.pendingFile != nil) }) else { break }
+        guard let content = node.value?.withLock({ ($0.identity, $0.pendingFile != nil, $0.parent) }) else { return nil }
         // Still to be set: its release comes later than the kernel's forget only in theory, but then it must be found.
         if content.1 { return nil }
-        let place = ValueKey(identity: content.0, isRaw: isRaw)
-        if state.byValue[place] == id { state.byValue[place] = nil }
+        let place = Self.place(content.0, isRaw: isRaw)
+        if state.byValue[place] == UInt32(id) { state.byValue[place] = nil }
+        held = content.2
       case .control: return nil
       }
-      state.slots[Int(id)].node = nil
-      state.slots[Int(id)].generation += 1
-      state.free.append(id)
-      return node
+      Self.free(&state, id)
+      return (node, held)
     }
-    guard let gone else { return }
-    switch gone.kind {
-    case .key(let key, _): registry.close(key)
-    case .value: if let parent = gone.value?.withLock({ $0.parent }) { registry.close(parent) }
-    case .control: break
+    if let key = gone?.key { registry.close(key) }
+  }
+
+  private static func free(_ state: inout State, _ id: UInt64) {
+    state.slots[Int(id)].node = nil
+    state.slots[Int(id)].resting = nil
+    state.slots[Int(id)].generation &+= 1
+    state.free.append(UInt32(id))
+  }
+
+  /// The node of a slot, made where its value rests; such a one has no name.
+  private static func wake(_ state: inout State, _ id: UInt64) -> Node? {
+    let index = Int(clamping: id)
+    guard state.slots.indices.contains(index) else { return nil }
+    if let node = state.slots[index].node { return node }
+    guard let value = state.slots[index].resting else { return nil }
+    let node = Node(
+      id: id, generation: UInt64(state.slots[index].generation), kind: .value(isRaw: value.isRaw), value: value.state)
+    state.slots[index].resting = nil
+    state.slots[index].node = node
+    noteRecent(&state, id)
+    return node
+  }
+
+  /// A value has got a node: the one whose turn it is rests. Who is in use is passed over.
+  private static func noteRecent(_ state: inout State, _ id: UInt64) {
+    guard state.recent.count >= recentLimit else { return state.recent.append(UInt32(id)) }
+    for _ in 0..<4 {
+      let place = state.next
+      state.next = (place + 1) % state.recent.count
+      if rest(&state, Int(state.recent[place])) {
+        state.recent[place] = UInt32(id)
+        return
+      }
     }
+    state.recent.append(UInt32(id))
+  }
+
+  /// Whether the slot has no value's node any more.
+  private static func rest(_ state: inout State, _ index: Int) -> Bool {
+    guard state.slots[index].node?.value != nil else { return true }
+    // Only the table hands nodes out: one that nobody else holds now, nobody can get hold of meanwhile.
+    guard isKnownUniquelyReferenced(&state.slots[index].node),
+      let value = state.slots[index].node.flatMap({ RestingValue($0) })
+    else { return false }
+    state.slots[index].node = nil
+    state.slots[index].resting = value
+    return true
   }
 
   private static func name(of node: Node) -> UnicodeName? { node.value?.withLock { $0.name } }
@@ -211,14 +298,17 @@ final class InodeTable: Sendable {
   private static func add(_ state: inout State, _ make: (_ id: UInt64, _ generation: UInt64) -> Node) -> Node {
     let id: UInt64
     if let free = state.free.popLast() {
-      id = free
+      id = UInt64(free)
     } else {
       id = UInt64(state.slots.count)
+      // Doubling would leave half of it empty.
+      if state.slots.capacity == state.slots.count { state.slots.reserveCapacity(state.slots.count * 5 / 4 + 1024) }
       state.slots.append(Slot())
     }
-    let node = make(id, state.slots[Int(id)].generation)
+    let node = make(id, UInt64(state.slots[Int(id)].generation))
     state.slots[Int(id)].node = node
     state.slots[Int(id)].lookups = 1
+    if node.value != nil { noteRecent(&state, id) }
     return node
   }
 }

@@ -15,8 +15,9 @@ final class Node: Sendable {
   /// What changes of a value's file. Guarded by the node's mutex, which is the last in the lock order.
   struct ValueState {
     var parent: KeyControlBlock
-    var name: UnicodeName
-    var ordinal = 1
+    /// Nil only between waking and `InodeTable.node`, and for a value that was deleted while it rested.
+    var storedName: UnicodeName?
+    var ordinal: Int
     /// The value's number in the hive; 0 while it is not there yet.
     var identity: UInt64
     var type: ValueType
@@ -39,6 +40,25 @@ final class Node: Sendable {
     var unsavedSize: Int?
     /// The kernel may hold its attributes for long.
     var isAttributeCached = false
+
+    init(parent: KeyControlBlock, name: UnicodeName?, ordinal: Int = 1, identity: UInt64, type: ValueType) {
+      self.parent = parent
+      storedName = name
+      self.ordinal = ordinal
+      self.identity = identity
+      self.type = type
+    }
+
+    var name: UnicodeName {
+      get { storedName ?? UnicodeName(units: []) }
+      set { storedName = newValue }
+    }
+
+    /// Deleted while nobody had it open: there is nothing left to ask about it.
+    var isNameless: Bool { storedName == nil }
+
+    /// Nothing is under way with it.
+    var isResting: Bool { readers == 0 && writers == 0 && pendingFile == nil && unsavedSize == nil }
   }
 
   let id: UInt64
@@ -50,7 +70,7 @@ final class Node: Sendable {
   /// For a key: its attributes were told since the kernel was last told to forget them, or forgot them by itself.
   let isTold = Atomic(false)
   /// For a key: the ids of its values whose attributes the kernel may hold, to be dropped when the key's time changes.
-  let cachedValues = Mutex<[UInt64]>([])
+  let cachedValues = Mutex<[UInt32]>([])
 
   init(id: UInt64, generation: UInt64, kind: Kind, value: ValueState? = nil) {
     self.id = id

@@ -124,7 +124,7 @@ extension RegistryFileSystem {
       return !state.isAttributeCached
     }
     guard isNews == true, let directory = inodes.node(of: parent) else { return }
-    directory.cachedValues.withLock { $0.append(node.id) }
+    directory.cachedValues.withLock { $0.append(UInt32(node.id)) }
   }
 
   /// The time of `key` has changed in a way that the kernel cannot see: its attributes are asked for again, and those of its values.
@@ -138,9 +138,7 @@ extension RegistryFileSystem {
       defer { ids.removeAll(keepingCapacity: true) }
       return ids
     }
-    for id in ids {
-      inodes.node(id)?.value?.withLock { $0.isAttributeCached = false }
-      cache.dropAttributes(of: id)
-    }
+    inodes.forgetAttributes(of: ids)
+    for id in ids { cache.dropAttributes(of: UInt64(id)) }
   }
 }

@@ -15,7 +15,7 @@ extension RegistryFileSystem {
   package func getAttribute(
     _ name: UnsafePointer<CChar>, of nodeID: UInt64, by caller: Caller
   ) throws(Errno) -> [UInt8] {
-    guard let node = inodes.node(nodeID) else { throw .noEntry }
+    guard let node = inodes.node(nodeID), node.value?.withLock({ $0.isNameless }) != true else { throw .noEntry }
     let attribute = String(cString: name)
     // The kernel asks for security.* before each write; nothing is looked up for it.
     guard attribute.hasPrefix("user.reg.") || attribute == "system.ntfs_acl" else { throw .noData }
@@ -49,7 +49,7 @@ extension RegistryFileSystem {
 
   /// The listed names, each with its NUL.
   package func listAttributes(of nodeID: UInt64) throws(Errno) -> [UInt8] {
-    guard let node = inodes.node(nodeID) else { throw .noEntry }
+    guard let node = inodes.node(nodeID), node.value?.withLock({ $0.isNameless }) != true else { throw .noEntry }
     var names: [String] = []
     do throws(NTStatus) {
       switch node.kind {
@@ -68,7 +68,7 @@ extension RegistryFileSystem {
   package func setAttribute(
     _ name: UnsafePointer<CChar>, to bytes: UnsafeRawBufferPointer, flags: Int32, of nodeID: UInt64, by caller: Caller
   ) throws(Errno) -> UInt64? {
-    guard let node = inodes.node(nodeID) else { throw .noEntry }
+    guard let node = inodes.node(nodeID), node.value?.withLock({ $0.isNameless }) != true else { throw .noEntry }
     guard !registry.isReadOnly else { throw .readOnly }
     let attribute = String(cString: name)
     if case .key(let key, _) = node.kind, attribute == "system.ntfs_acl" {

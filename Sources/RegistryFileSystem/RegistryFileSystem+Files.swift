@@ -26,7 +26,8 @@ extension RegistryFileSystem {
     state.type = type
     var keepsCache = false
     var isJudged = false
-    let (parent, name) = value.withLock { ($0.parent, $0.name) }
+    let (parent, name, isNameless) = value.withLock { ($0.parent, $0.name, $0.isNameless) }
+    guard !isNameless else { throw .noEntry }
     if isWritable {
       guard !registry.isReadOnly else { throw .readOnly }
       guard case .value(let isRaw) = node.kind, !isRaw else { throw .notPermitted }
