@@ -61,7 +61,12 @@ struct NotificationTests {
     guard let table = tableWithConnector(classify: { _ in Classification() }) else { return }
     table.settle()
     let process = try spawn(sleep, ["60"])
-    #expect(ProcessTableTests.waitUntil { TaskDirectory.open(process)?.link("exe") == sleepImage })
+    // It sleeps in its own code: the kernel has told of its exec, which the executable alone does not say.
+    #expect(
+      ProcessTableTests.waitUntil {
+        let directory = TaskDirectory.open(process)
+        return directory?.link("exe") == sleepImage && directory?.text("stat")?.contains(") S ") == true
+      })
     let told = Told()
     _ = try table.subscribe(told)
     table.settle()
