@@ -50,6 +50,9 @@ import Testing
   @Test(arguments: [(40_000, true), (1 << 20, false)])
   func aLargeLogIsFlushedAtOnce(due: Int, isFlushed: Bool) throws {
     let (registry, device) = try started(limits: LogLimits(due: due))
+    // What the base block has for the second sequence number is the primary file's state: a reconcile moves it on. The values themselves
+    // need the logs, where changes went on during it.
+    let before = Array(device.bytes[8..<12])
     let flusher = LazyFlusher(registry: registry, interval: 600_000) { Issue.record("\($0)") }
     for number in 0..<8 {
       try registry.setValue(of: registry.root, named: UnicodeName("v\(number)"), to: value, by: somebody)
@@ -57,7 +60,7 @@ import Testing
     var isThere = false
     for _ in 0..<(isFlushed ? 1000 : 20) where !isThere {
       KernelEvent().wait(milliseconds: 10)
-      isThere = (try? holdsValue(device, "v0")) ?? false
+      isThere = Array(device.bytes[8..<12]) != before
     }
     #expect(isThere == isFlushed)
     flusher.stop()

@@ -1,8 +1,9 @@
 import ConfigurationManager
 import Executive
-import RegistryFileSystem
 import Synchronization
 import Testing
+
+@testable import RegistryFileSystem
 
 /// What the kernel holds of a value that nobody has open outlives its node.
 @Suite struct RestingValueTests {
@@ -38,6 +39,16 @@ import Testing
     #expect(try fixture.cat("NAME", in: directory) == "three\n")
     let again = try fixture.fs.lookUp("Name", in: directory)
     #expect(again.nodeID == entry.nodeID && again.generation == entry.generation)
+  }
+
+  /// A request has it in its hands meanwhile: a second node of the same value would not know what the first is told.
+  @Test func aValueThatARequestHoldsKeepsItsNode() throws {
+    let fixture = try Fixture()
+    try fixture.echo("x\n", to: "held")
+    let id = try fixture.fs.lookUp("held", in: 1).nodeID
+    let held = try #require(fixture.fs.inodes.node(id))
+    try restAll(fixture)
+    #expect(fixture.fs.inodes.node(id) === held)
   }
 
   @Test func theKernelsPagesAreAsGoodAsBefore() throws {
