@@ -9,7 +9,7 @@ package final class KeyControlBlock: @unchecked Sendable {
 
   /// Unique while mounted, never used again.
   package let id: UInt64
-  let parent: KeyControlBlock?
+  package let parent: KeyControlBlock?
   let hive: LoadedHive
   var cell: CellIndex
   /// `\REGISTRY\MACHINE\SYSTEM` for the root of a hive, and for the keys of the namespace. Any other key's name is read from the hive
@@ -27,7 +27,7 @@ package final class KeyControlBlock: @unchecked Sendable {
   }
 
   /// Read under the lock of `hive`, as `cell` is.
-  var identity: UInt64 { hive.identity(cell) }
+  package var identity: UInt64 { hive.identity(cell) }
 
   /// `\REGISTRY\MACHINE\SYSTEM\…`, with the case that the hive stores. `hive` is its own, and the key is not deleted.
   func completeName(_ hive: borrowing Hive) throws(HiveError) -> UnicodeName {
@@ -46,6 +46,11 @@ package final class KeyControlBlock: @unchecked Sendable {
     units.reverse()
     return UnicodeName(units: units)
   }
+
+  /// Whether the key can be had again by its number (`Registry.withKey`) when nobody holds it any more.
+  package var isFoundByNumber: Bool { placeName == nil }
+  /// The high half of its number.
+  package var hiveNumber: UInt32 { hive.number }
 
   /// Whether the two keys lie in one hive.
   package func isOfHive(_ other: KeyControlBlock) -> Bool { hive === other.hive }

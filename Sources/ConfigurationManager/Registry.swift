@@ -58,6 +58,8 @@ package final class Registry: Sendable {
   /// A log is large.
   let flushWanted = KernelEvent()
   let onStop = Mutex<(@Sendable (String, HiveError) -> Void)?>(nil)
+  private struct Watcher { weak var object: (any KeyWatcher)? }
+  private let watcher = Mutex(Watcher())
 
   /// Puts `hive` at `completeName`, as in `\REGISTRY\MACHINE\SYSTEM`.
   package convenience init(
@@ -160,6 +162,59 @@ package final class Registry: Sendable {
     try read(key) { hive throws(HiveError) in try key.completeName(hive) }
   }
 
+  /// Who is told of keys that are deleted or get another number; one at most, and not kept alive by this.
+  package func watchKeys(_ object: any KeyWatcher) { watcher.withLock { $0.object = object } }
+
+  /// Lets `body` have the number of a key and runs it under the shared lock: the number is the key's meanwhile. Throws `keyDeleted`.
+  package func withIdentity<Result>(of key: KeyControlBlock, _ body: (UInt64) -> Result) throws(NTStatus) -> Result {
+    try read(key) { _ in body(key.identity) }
+  }
+
+  /// Lets `body` have the key that has the number `identity` gives; nil: none. Both run under the shared lock of the hive `number`,
+  /// the high half of the identity. The receiver holds the key. Throws `objectNameNotFound` for a hive that is loaded no more.
+  package func withKey(
+    ofHive number: UInt32, numbered identity: () -> UInt64?, _ body: (KeyControlBlock) -> Void
+  ) throws(NTStatus) {
+    guard let loaded = hives.withLock({ $0.first { $0.number == number } }) else { throw .objectNameNotFound }
+    try loaded.lock.withShared { hive throws(NTStatus) in
+      guard let identity = identity() else { return }
+      do throws(HiveError) {
+        body(try reference(CellIndex(rawValue: UInt32(truncatingIfNeeded: identity)), of: loaded, hive))
+      } catch { throw NTStatus(error) }
+    }
+  }
+
+  /// One more holder of a key of which only the cell is known: its parents are found by the fields of the hive. The caller holds the
+  /// hive's lock; the hive is not the namespace.
+  private func reference(
+    _ cell: CellIndex, of loaded: LoadedHive, _ hive: borrowing Hive
+  ) throws(HiveError) -> KeyControlBlock {
+    var way: [CellIndex] = []
+    var next = cell
+    var key: KeyControlBlock?
+    while true {
+      key = keys.withLock { table in
+        let known = table.byIdentity[loaded.identity(next)]
+        known?.references += 1
+        return known
+      }
+      if key != nil { break }
+      // A damaged hive's parents may lead in a circle.
+      guard way.count < 1 << 16 else {
+        throw .damaged(structure: "key node", offset: cell.fileOffset, problem: "its parents lead in a circle")
+      }
+      way.append(next)
+      next = try hive.keyNode(at: next).parent
+    }
+    guard var key else { throw .keyNotFound }
+    for cell in way.reversed() {
+      let child = reference(cell, parent: key, name: UnicodeName(units: []))
+      close(key)
+      key = child
+    }
+    return key
+  }
+
   func keyWithID(_ id: UInt64) -> KeyControlBlock? {
     id == 1 ? root : keys.withLock { $0.byIdentity.values.first { $0.id == id } }
   }
@@ -168,6 +223,7 @@ package final class Registry: Sendable {
   func forget(_ key: KeyControlBlock) {
     key.isDeleted = true
     keys.withLock { $0.remove(key) }
+    watcher.withLock { $0.object }?.keyDeleted(key.identity)
   }
 
   /// The same for the keys in use below `key`, of the same hive, and for `key` itself where `isIncluded`.
@@ -179,15 +235,18 @@ package final class Registry: Sendable {
         table.remove(other)
       }
     }
+    watcher.withLock { $0.object }?.keysDeleted(below: key, isIncluded: isIncluded)
   }
 
   /// After a rename: the hive may have given the key another cell.
   func moved(_ key: KeyControlBlock, to cell: CellIndex) {
+    let old = key.identity
     keys.withLock { table in
       table.remove(key)
       key.cell = cell
       table.byIdentity[key.hive.identity(cell)] = key
     }
+    if key.identity != old { watcher.withLock { $0.object }?.keyMoved(from: old, to: key.identity) }
   }
 }
 

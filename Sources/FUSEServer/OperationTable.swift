@@ -27,8 +27,8 @@ enum OperationTable {
 
   private static func addNames(to table: inout fuse_lowlevel_ops) {
     table.lookup = { request, parent, name in
-      Request.serve(request) { fileSystem, _ throws(Errno) in
-        .entry(try fileSystem.lookUp(try required(name), in: parent))
+      Request.serve(request) { fileSystem, request throws(Errno) in
+        .entry(try fileSystem.lookUp(try required(name), in: parent, by: request.caller))
       }
     }
     table.forget = { request, nodeID, count in

@@ -174,6 +174,8 @@ struct Request: ~Copyable {
       var lookUps: [UInt64] = []
       var position = max(0, offset)
       var hasRoom = true
+      let ofKeys = directory != nil && session.fileSystem.listsLookUps(of: .directory, for: caller)
+      let ofValues = directory != nil && session.fileSystem.listsLookUps(of: .file, for: caller)
       while hasRoom, position < stream.count {
         hasRoom =
           stream.withEntry(at: position) { entry, name in
@@ -184,7 +186,8 @@ struct Request: ~Copyable {
             let length: Int
             if let directory {
               // `.` and `..` carry no look-up, nor does what is gone since.
-              let found = position < 2 ? nil : try? session.fileSystem.lookUp(name, in: directory)
+              let isAsked = position >= 2 && (entry.kind == .file ? ofValues : ofKeys)
+              let found = isAsked ? try? session.fileSystem.lookUp(name, in: directory) : nil
               if let found { parameters = fuse_entry_param(found, session) }
               length = fuse_add_direntry_plus(handle, place, room - used, name, &parameters, position + 1)
               if let found { lookUps.append(found.nodeID) }

@@ -6,37 +6,70 @@ internal import Synchronization
 ///
 /// 1. One node per key in use and per value and view in use: two spellings of a name give the same node.
 /// 2. A node stays until the kernel has forgotten every look-up of it.
-/// 3. `byValue` changes only under the registry's lock, at the moment when the hive changes.
-/// 4. A value's slot has either a node or a `RestingValue`: a node rests when its turn in `recent` has come and nobody else holds it.
-final class InodeTable: Sendable {
+/// 3. `byPlace` changes only under the registry's lock, at the moment when the hive changes, and when the kernel forgets.
+/// 4. A slot has either a node or a `RestingNode`: a node rests when its turn in `recent` has come and nobody else holds it. The node of
+///    a key holds its control block; a key that rests holds none, and its place is its number as long as there is such a key.
+final class InodeTable: KeyWatcher {
   static let root: UInt64 = 1
   static let firstFree: UInt64 = 16
 
-  /// Values that have a node though nobody has them open; more where many are open.
+  /// Keys and values that have a node though nobody uses them; more where many are in use.
   private static let recentLimit = 1024
 
-  // One for each entry that the kernel holds: 48 bytes, and 12 in `byKey` or `byValue`, before what their growth leaves free.
+  private enum Occupant {
+    case none
+    case node(Node)
+    case restingValue(of: KeyControlBlock)
+    case restingKey
+  }
+
+  // One for each entry that the kernel holds: 32 bytes, and 5 to 11 in `byPlace`, before what their growth leaves free.
   private struct Slot {
-    var resting: RestingValue?
-    var generation: UInt32 = 0
-    var node: Node?
-    var lookups: UInt64 = 0
+    /// By `place`; 0 for what is not in the hive, yet or any more.
+    var place: UInt64 = 0
+    var occupant = Occupant.none
+    var resting = RestingNode()
+    var generation: UInt16 = 0
+    /// At its highest number it stays there, and the slot with it.
+    var lookups: UInt32 = 0
+
+    var node: Node? { if case .node(let node) = occupant { node } else { nil } }
+
+    mutating func lookedUp() { lookups = lookups == .max ? .max : lookups + 1 }
   }
 
   private struct State {
     var slots: [Slot]
     var free: [UInt32] = []
-    var byKey: [UInt64: UInt32] = [:]
-    /// By `place`.
-    var byValue: [UInt64: UInt32] = [:]
+    private var byPlace = PlaceIndex()
     /// Values that are created and not set yet, by the id of their key.
     var pending: [UInt64: [Node]] = [:]
-    /// A ring of the values that have a node, and the place in it that is next.
+    /// A ring of the keys and values that have a node, and the place in it that is next.
     var recent: [UInt32] = []
     var next = 0
+
+    init(slots: [Slot]) { self.slots = slots }
+
+    func slot(at place: UInt64) -> Int? {
+      byPlace.find(place) { slots[Int($0)].place }.map { Int($0) }
+    }
+
+    /// The place has no slot yet; the slot loses the one that it had.
+    mutating func put(_ index: Int, at place: UInt64) {
+      clear(index)
+      slots[index].place = place
+      byPlace.insert(UInt32(index)) { slots[Int($0)].place }
+    }
+
+    /// The slot stands for nothing in the hive any more.
+    mutating func clear(_ index: Int) {
+      guard slots[index].place != 0 else { return }
+      byPlace.remove(slots[index].place) { slots[Int($0)].place }
+      slots[index].place = 0
+    }
   }
 
-  /// A value's number, a multiple of 8, with the view in its lowest bit.
+  /// The number of a key or value, a multiple of 8, with the view in its lowest bit.
   private static func place(_ identity: UInt64, isRaw: Bool) -> UInt64 { isRaw ? identity | 1 : identity }
 
   private let registry: Registry
@@ -45,22 +78,81 @@ final class InodeTable: Sendable {
   init(registry: Registry) {
     self.registry = registry
     var slots = Array(repeating: Slot(), count: Int(Self.firstFree))
-    slots[Int(Self.root)] = Slot(
-      node: Node(id: Self.root, generation: 0, kind: .key(registry.root, isLink: false)), lookups: 1)
+    let root = Node(id: Self.root, generation: 0, kind: .key(registry.root, isLink: false))
+    slots[Int(Self.root)] = Slot(occupant: .node(root), lookups: 1)
     for file in ControlFile.allCases {
       slots[Int(file.nodeID)] = Slot(
-        node: Node(id: file.nodeID, generation: 0, kind: .control(file)), lookups: 1)
+        occupant: .node(Node(id: file.nodeID, generation: 0, kind: .control(file))), lookups: 1)
     }
     var state = State(slots: slots)
-    state.byKey[registry.root.id] = UInt32(Self.root)
+    state.put(Int(Self.root), at: registry.root.identity)
     self.state = Mutex(state)
+    registry.watchKeys(self)
   }
 
-  /// Nil for a number that the kernel should not have.
+  /// Nil for a number that the kernel should not have, and for that of a key that was deleted while it rested. Takes the lock of a
+  /// key's hive: not to be called under it.
   func node(_ id: UInt64) -> Node? {
-    guard let node = state.withLock({ Self.wake(&$0, id) }) else { return nil }
-    if let value = node.value { name(value) }
+    let (node, place) = state.withLock { state -> (Node?, UInt64) in
+      if let node = wake(&state, id) { return (node, 0) }
+      return (nil, Self.restingPlace(&state, id) ?? 0)
+    }
+    if place != 0 { return wakeKey(id, place) }
+    if let value = node?.value { name(value) }
     return node
+  }
+
+  /// The node of a key that rests, with a control block of its own.
+  private func wakeKey(_ id: UInt64, _ place: UInt64) -> Node? {
+    var node: Node?
+    // Under the registry's lock: no change comes between the number and the key.
+    try? registry.withKey(
+      ofHive: UInt32(place >> 32), numbered: { state.withLock { Self.restingPlace(&$0, id) } }
+    ) { key in
+      let isAwake = state.withLock { state in
+        // Somebody else may have come first.
+        if let known = state.slots[Int(id)].node {
+          node = known
+          return true
+        }
+        node = wake(&state, Int(id), key)
+        return false
+      }
+      if isAwake { registry.close(key) }
+    }
+    // Awake meanwhile, or gone.
+    return node ?? state.withLock { wake(&$0, id) }
+  }
+
+  private static func restingPlace(_ state: inout State, _ id: UInt64) -> UInt64? {
+    let index = Int(clamping: id)
+    guard state.slots.indices.contains(index), case .restingKey = state.slots[index].occupant,
+      state.slots[index].place != 0
+    else { return nil }
+    return state.slots[index].place
+  }
+
+  /// The slot's key rests, and `key` is its control block, which the node holds from now on.
+  private func wake(_ state: inout State, _ index: Int, _ key: KeyControlBlock) -> Node {
+    let resting = state.slots[index].resting
+    let node = Node(
+      id: UInt64(index), generation: UInt64(state.slots[index].generation), kind: .key(key, isLink: resting.isLink))
+    node.isTold.store(resting.isTold, ordering: .sequentiallyConsistent)
+    state.slots[index].occupant = .node(node)
+    noteRecent(&state, UInt64(index))
+    return node
+  }
+
+  /// The slot of the key with this number. What a callback has deleted by itself may have left its own there.
+  private static func keySlot(_ state: inout State, at identity: UInt64) -> Int? {
+    guard let index = state.slot(at: identity) else { return nil }
+    switch state.slots[index].occupant {
+    case .restingKey: return index
+    case .node(let node): if case .key = node.kind { return index }
+    case .none, .restingValue: break
+    }
+    state.clear(index)
+    return nil
   }
 
   /// Gives a value that has rested its name again. One that is gone stays without.
@@ -76,26 +168,40 @@ final class InodeTable: Sendable {
   func forgetAttributes(of ids: [UInt32]) {
     state.withLock { state in
       for id in ids where state.slots.indices.contains(Int(id)) {
-        state.slots[Int(id)].resting?.forgetAttributes()
-        state.slots[Int(id)].node?.value?.withLock { $0.isAttributeCached = false }
+        switch state.slots[Int(id)].occupant {
+        case .restingValue: state.slots[Int(id)].resting.forgetAttributes()
+        case .node(let node): node.value?.withLock { $0.isAttributeCached = false }
+        case .none, .restingKey: break
+        }
       }
     }
   }
 
-  /// The node of a key, if the kernel holds one.
+  /// The node of a key that the caller holds, if the kernel holds one. Takes the lock of the key's hive.
   func node(of key: KeyControlBlock) -> Node? {
-    state.withLock { state in state.byKey[key.id].flatMap { state.slots[Int($0)].node } }
+    let node = try? registry.withIdentity(of: key) { identity in
+      state.withLock { state -> Node? in
+        guard let index = Self.keySlot(&state, at: identity) else { return nil }
+        if let node = state.slots[index].node { return node }
+        registry.retain(key)
+        return wake(&state, index, key)
+      }
+    }
+    return node ?? nil
   }
 
-  /// The node of a key that the caller holds; the table takes over (or gives back) that hold. One look-up more.
+  /// The node of a key that the caller holds; the table takes over (or gives back) that hold. Under the registry's lock. One look-up more.
   func remember(_ key: KeyControlBlock, isLink: Bool = false) -> Node {
     let (node, isKnown) = state.withLock { state -> (Node, Bool) in
-      if let id = state.byKey[key.id], let node = state.slots[Int(id)].node {
-        state.slots[Int(id)].lookups += 1
-        return (node, true)
+      if let index = Self.keySlot(&state, at: key.identity) {
+        state.slots[index].lookedUp()
+        if let node = state.slots[index].node { return (node, true) }
+        return (wake(&state, index, key), false)
       }
-      let node = Self.add(&state) { Node(id: $0, generation: $1, kind: .key(key, isLink: isLink)) }
-      state.byKey[key.id] = UInt32(node.id)
+      let parent = key.parent.flatMap { Self.keySlot(&state, at: $0.identity) }
+      let node = add(&state) { Node(id: $0, generation: $1, kind: .key(key, isLink: isLink)) }
+      state.slots[Int(node.id)].resting = RestingNode(parent: UInt32(parent ?? 0))
+      state.put(Int(node.id), at: key.identity)
       return (node, false)
     }
     if isKnown { registry.close(key) }
@@ -108,16 +214,20 @@ final class InodeTable: Sendable {
   ) -> Node {
     state.withLock { state in
       let place = Self.place(value.identity, isRaw: isRaw)
-      if let id = state.byValue[place], let node = Self.wake(&state, UInt64(id)) {
-        state.slots[Int(id)].lookups += 1
-        node.value?.withLock { $0.storedName = $0.storedName ?? value.name }
-        return node
+      if let index = state.slot(at: place) {
+        if let node = wake(&state, UInt64(index)), let content = node.value {
+          state.slots[index].lookedUp()
+          content.withLock { $0.storedName = $0.storedName ?? value.name }
+          return node
+        }
+        // Of a key that was there before.
+        state.clear(index)
       }
       registry.retain(parent)
       let content = Node.ValueState(
         parent: parent, name: value.name, ordinal: ordinal, identity: value.identity, type: value.type)
-      let node = Self.add(&state) { Node(id: $0, generation: $1, kind: .value(isRaw: isRaw), value: content) }
-      state.byValue[place] = UInt32(node.id)
+      let node = add(&state) { Node(id: $0, generation: $1, kind: .value(isRaw: isRaw), value: content) }
+      state.put(Int(node.id), at: place)
       return node
     }
   }
@@ -126,7 +236,7 @@ final class InodeTable: Sendable {
   func rememberPending(_ content: Node.ValueState, isRaw: Bool) -> Node {
     registry.retain(content.parent)
     return state.withLock { state in
-      let node = Self.add(&state) { Node(id: $0, generation: $1, kind: .value(isRaw: isRaw), value: content) }
+      let node = add(&state) { Node(id: $0, generation: $1, kind: .value(isRaw: isRaw), value: content) }
       state.pending[content.parent.id, default: []].append(node)
       return node
     }
@@ -137,7 +247,7 @@ final class InodeTable: Sendable {
     state.withLock { state in
       guard let node = state.pending[key.id]?.first(where: { Self.name(of: $0)?.equalsIgnoringCase(name) == true })
       else { return nil }
-      state.slots[Int(node.id)].lookups += 1
+      state.slots[Int(node.id)].lookedUp()
       return node
     }
   }
@@ -155,9 +265,7 @@ final class InodeTable: Sendable {
       guard let parent = node.value?.withLock({ $0.parent }) else { return }
       state.pending[parent.id]?.removeAll { $0 === node }
       if state.pending[parent.id]?.isEmpty == true { state.pending[parent.id] = nil }
-      guard let identity else { return }
-      let isRaw = if case .value(let isRaw) = node.kind { isRaw } else { false }
-      state.byValue[Self.place(identity, isRaw: isRaw)] = UInt32(node.id)
+      if let identity { Self.bind(&state, node, to: identity) }
     }
   }
 
@@ -170,106 +278,150 @@ final class InodeTable: Sendable {
     }
   }
 
-  /// The content of `key` and below was replaced: its values stand for nothing any more. Under the registry's lock.
-  func unbindAll(below key: KeyControlBlock) {
-    state.withLock { state in
-      for index in state.slots.indices {
-        if let value = state.slots[index].resting, value.parent === key || value.parent.isDeleted {
-          let place = Self.place(value.identity, isRaw: value.isRaw)
-          if state.byValue[place] == UInt32(index) { state.byValue[place] = nil }
-          state.slots[index].resting?.delete()
-        }
-        guard let node = state.slots[index].node, let content = node.value else { continue }
-        let (parent, identity) = content.withLock { ($0.parent, $0.identity) }
-        guard parent === key || parent.isDeleted, identity != 0 else { continue }
-        for isRaw in [false, true] {
-          let place = Self.place(identity, isRaw: isRaw)
-          if state.byValue[place] == UInt32(node.id) { state.byValue[place] = nil }
-        }
-        content.withLock { state in
-          state.isDeleted = true
-          state.generation += 1
-        }
-      }
-    }
-  }
-
   /// A value was deleted or written over; its nodes, one per view, stand for nothing any more. Under the registry's lock.
   func unbind(_ identity: UInt64) -> [Node] {
     state.withLock { state in
       [false, true].compactMap { isRaw in
-        state.byValue.removeValue(forKey: Self.place(identity, isRaw: isRaw)).flatMap {
-          Self.wake(&state, UInt64($0))
-        }
+        guard let index = state.slot(at: Self.place(identity, isRaw: isRaw)) else { return nil }
+        let node = wake(&state, UInt64(index))
+        state.clear(index)
+        return node
       }
     }
   }
 
   /// `node` stands for the value with this number from now on. Under the registry's lock.
-  func bind(_ node: Node, to identity: UInt64) {
+  func bind(_ node: Node, to identity: UInt64) { state.withLock { Self.bind(&$0, node, to: identity) } }
+
+  private static func bind(_ state: inout State, _ node: Node, to identity: UInt64) {
     guard case .value(let isRaw) = node.kind else { return }
-    state.withLock { $0.byValue[Self.place(identity, isRaw: isRaw)] = UInt32(node.id) }
+    let place = place(identity, isRaw: isRaw)
+    guard state.slots[Int(node.id)].place != place else { return }
+    if let other = state.slot(at: place) { state.clear(other) }
+    state.put(Int(node.id), at: place)
   }
+
+  // MARK: What becomes of keys
+
+  func keyDeleted(_ identity: UInt64) {
+    state.withLock { state in
+      if let index = state.slot(at: identity) { state.clear(index) }
+    }
+  }
+
+  func keyMoved(from old: UInt64, to new: UInt64) {
+    state.withLock { state in
+      if let index = state.slot(at: old) { state.put(index, at: new) }
+    }
+  }
+
+  func keysDeleted(below key: KeyControlBlock, isIncluded: Bool) {
+    state.withLock { state in
+      for index in state.slots.indices where state.slots[index].place != 0 {
+        switch state.slots[index].occupant {
+        case .none: break
+        case .restingKey:
+          if state.slots[index].place >> 32 == UInt64(key.hiveNumber), Self.lies(&state, index, below: key) {
+            state.clear(index)
+          }
+        case .restingValue(let parent):
+          guard parent.isOfHive(key), parent === key || parent.isDeleted else { continue }
+          state.clear(index)
+          state.slots[index].resting.delete()
+        case .node(let node):
+          if case .key(let other, _) = node.kind {
+            if other.isOfHive(key), other.isDeleted { state.clear(index) }
+            continue
+          }
+          guard let content = node.value,
+            content.withLock({ $0.parent.isOfHive(key) && ($0.parent === key || $0.parent.isDeleted) })
+          else { continue }
+          state.clear(index)
+          content.withLock { state in
+            state.isDeleted = true
+            state.generation += 1
+          }
+        }
+      }
+    }
+  }
+
+  /// Whether the key that rests in the slot lies below `key`, all of whose keys in use are marked as deleted. The kernel holds the
+  /// directories above one that it holds; a way that ends elsewhere counts as below.
+  private static func lies(_ state: inout State, _ index: Int, below key: KeyControlBlock) -> Bool {
+    var index = index
+    while true {
+      let parent = Int(state.slots[index].resting.parent)
+      switch state.slots[parent].occupant {
+      case .restingKey: index = parent
+      case .node(let node):
+        guard case .key(let other, _) = node.kind else { return true }
+        return other === key || other.isDeleted
+      case .none, .restingValue: return true
+      }
+    }
+  }
+
+  // MARK: The kernel forgets
 
   /// The kernel gave up `count` look-ups.
   func forget(_ id: UInt64, count: UInt64) {
     guard id >= Self.firstFree else { return }
     // Freed outside the lock: the node, and the key that it held.
     let gone = state.withLock { state -> (node: Node?, key: KeyControlBlock?)? in
-      guard state.slots.indices.contains(Int(clamping: id)) else { return nil }
-      state.slots[Int(id)].lookups -= min(count, state.slots[Int(id)].lookups)
-      guard state.slots[Int(id)].lookups == 0 else { return nil }
-      if let value = state.slots[Int(id)].resting {
-        let place = Self.place(value.identity, isRaw: value.isRaw)
-        if state.byValue[place] == UInt32(id) { state.byValue[place] = nil }
-        Self.free(&state, id)
-        return (nil, value.parent)
-      }
-      guard let node = state.slots[Int(id)].node else { return nil }
+      let index = Int(clamping: id)
+      guard state.slots.indices.contains(index), state.slots[index].lookups != .max else { return nil }
+      state.slots[index].lookups -= UInt32(min(count, UInt64(state.slots[index].lookups)))
+      guard state.slots[index].lookups == 0 else { return nil }
       let held: KeyControlBlock?
-      switch node.kind {
-      case .key(let key, _):
-        state.byKey[key.id] = nil
-        held = key
-      case .value(let isRaw):
-        guard let content = node.value?.withLock({ ($0.identity, $0.pendingFile != nil, $0.parent) }) else { return nil }
-        // Still to be set: its release comes later than the kernel's forget only in theory, but then it must be found.
-        if content.1 { return nil }
-        let place = Self.place(content.0, isRaw: isRaw)
-        if state.byValue[place] == UInt32(id) { state.byValue[place] = nil }
-        held = content.2
-      case .control: return nil
+      let node = state.slots[index].node
+      switch state.slots[index].occupant {
+      case .none: return nil
+      case .restingKey: held = nil
+      case .restingValue(let parent): held = parent
+      case .node(let node):
+        switch node.kind {
+        case .key(let key, _): held = key
+        case .value:
+          guard let content = node.value?.withLock({ ($0.pendingFile != nil, $0.parent) }) else { return nil }
+          // Still to be set: its release comes later than the kernel's forget only in theory, but then it must be found.
+          if content.0 { return nil }
+          held = content.1
+        case .control: return nil
+        }
       }
-      Self.free(&state, id)
+      state.clear(index)
+      state.slots[index].occupant = .none
+      state.slots[index].generation &+= 1
+      state.free.append(UInt32(id))
       return (node, held)
     }
     if let key = gone?.key { registry.close(key) }
   }
 
-  private static func free(_ state: inout State, _ id: UInt64) {
-    state.slots[Int(id)].node = nil
-    state.slots[Int(id)].resting = nil
-    state.slots[Int(id)].generation &+= 1
-    state.free.append(UInt32(id))
-  }
+  // MARK: Resting
 
-  /// The node of a slot, made where its value rests; such a one has no name.
-  private static func wake(_ state: inout State, _ id: UInt64) -> Node? {
+  /// The node of a slot, made where its value rests; such a one has no name. Nil where a key rests.
+  private func wake(_ state: inout State, _ id: UInt64) -> Node? {
     let index = Int(clamping: id)
     guard state.slots.indices.contains(index) else { return nil }
-    if let node = state.slots[index].node { return node }
-    guard let value = state.slots[index].resting else { return nil }
-    let node = Node(
-      id: id, generation: UInt64(state.slots[index].generation), kind: .value(isRaw: value.isRaw), value: value.state)
-    state.slots[index].resting = nil
-    state.slots[index].node = node
-    noteRecent(&state, id)
-    return node
+    switch state.slots[index].occupant {
+    case .node(let node): return node
+    case .none, .restingKey: return nil
+    case .restingValue(let parent):
+      let resting = state.slots[index].resting
+      let node = Node(
+        id: id, generation: UInt64(state.slots[index].generation), kind: .value(isRaw: resting.isRaw),
+        value: resting.state(parent: parent, identity: state.slots[index].place & ~1))
+      state.slots[index].occupant = .node(node)
+      noteRecent(&state, id)
+      return node
+    }
   }
 
-  /// A value has got a node: the one whose turn it is rests. Who is in use is passed over.
-  private static func noteRecent(_ state: inout State, _ id: UInt64) {
-    guard state.recent.count >= recentLimit else { return state.recent.append(UInt32(id)) }
+  /// A key or value has got a node: the one whose turn it is rests. Who is in use is passed over.
+  private func noteRecent(_ state: inout State, _ id: UInt64) {
+    guard state.recent.count >= Self.recentLimit else { return state.recent.append(UInt32(id)) }
     for _ in 0..<4 {
       let place = state.next
       state.next = (place + 1) % state.recent.count
@@ -281,21 +433,42 @@ final class InodeTable: Sendable {
     state.recent.append(UInt32(id))
   }
 
-  /// Whether the slot has no value's node any more.
-  private static func rest(_ state: inout State, _ index: Int) -> Bool {
-    guard state.slots[index].node?.value != nil else { return true }
+  /// Whether the slot has no node any more that could rest.
+  private func rest(_ state: inout State, _ index: Int) -> Bool {
+    guard case .node(var node) = state.slots[index].occupant else { return true }
+    // Taken out, so that only others' references count.
+    state.slots[index].occupant = .none
     // Only the table hands nodes out: one that nobody else holds now, nobody can get hold of meanwhile.
-    guard isKnownUniquelyReferenced(&state.slots[index].node),
-      let value = state.slots[index].node.flatMap({ RestingValue($0) })
-    else { return false }
-    state.slots[index].node = nil
-    state.slots[index].resting = value
+    guard isKnownUniquelyReferenced(&node), let occupant = rested(&state, index, node) else {
+      state.slots[index].occupant = .node(node)
+      return false
+    }
+    state.slots[index].occupant = occupant
     return true
+  }
+
+  /// What takes the place of a node that nobody holds; nil: it stays.
+  private func rested(_ state: inout State, _ index: Int, _ node: Node) -> Occupant? {
+    switch node.kind {
+    case .control: return nil
+    case .value:
+      guard let resting = RestingNode(value: node), let parent = node.value?.withLock({ $0.parent }) else { return nil }
+      state.slots[index].resting = resting
+      return .restingValue(of: parent)
+    case .key(let key, _):
+      // A deleted one has no number to be found by.
+      guard key.isFoundByNumber, state.slots[index].place != 0,
+        let resting = RestingNode(key: node, parent: state.slots[index].resting.parent)
+      else { return nil }
+      state.slots[index].resting = resting
+      registry.close(key)
+      return .restingKey
+    }
   }
 
   private static func name(of node: Node) -> UnicodeName? { node.value?.withLock { $0.name } }
 
-  private static func add(_ state: inout State, _ make: (_ id: UInt64, _ generation: UInt64) -> Node) -> Node {
+  private func add(_ state: inout State, _ make: (_ id: UInt64, _ generation: UInt64) -> Node) -> Node {
     let id: UInt64
     if let free = state.free.popLast() {
       id = UInt64(free)
@@ -306,9 +479,9 @@ final class InodeTable: Sendable {
       state.slots.append(Slot())
     }
     let node = make(id, UInt64(state.slots[Int(id)].generation))
-    state.slots[Int(id)].node = node
+    state.slots[Int(id)].occupant = .node(node)
     state.slots[Int(id)].lookups = 1
-    if node.value != nil { noteRecent(&state, id) }
+    noteRecent(&state, id)
     return node
   }
 }

@@ -96,7 +96,7 @@ extension RegistryFileSystem {
     try checkFile(file, by: caller)
     try withKey(path, about: file) { key throws(NTStatus) in
       guard flags & Registry.forceRestore != 0 || !inodes.hasWriters(below: key) else { throw .sharingViolation }
-      try registry.restoreKey(key, from: file, flags: flags, by: caller) { inodes.unbindAll(below: key) }
+      try registry.restoreKey(key, from: file, flags: flags, by: caller)
       dropTimes(of: key)
     }
     cache?.dropNames()
@@ -110,10 +110,7 @@ extension RegistryFileSystem {
     try withKey(path, about: newFile) { key throws(NTStatus) in
       guard !inodes.hasWriters(below: key) else { throw .sharingViolation }
       var root = key
-      try registry.replaceKey(key, by: newFile, savingTo: oldFile, by: caller) {
-        inodes.unbindAll(below: $0)
-        root = $0
-      }
+      try registry.replaceKey(key, by: newFile, savingTo: oldFile, by: caller) { root = $0 }
       dropTimes(of: root)
     }
     cache?.dropNames()

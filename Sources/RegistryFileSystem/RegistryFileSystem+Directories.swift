@@ -15,6 +15,11 @@ extension RegistryFileSystem {
     if let object = stream.object { registry.closeKey(object, by: caller) }
   }
 
+  /// Whether what a process lists should carry the look-ups of its keys (or links), or of its values.
+  package func listsLookUps(of kind: Attributes.Kind, for caller: Caller) -> Bool {
+    habits.expects(kind, by: caller.threadID)
+  }
+
   /// Reads the directory's names anew, `.` and `..` first, then subkeys, then values.
   package func fill(_ stream: DirectoryStream, of nodeID: UInt64, by caller: Caller) throws(Errno) {
     stream.reset()

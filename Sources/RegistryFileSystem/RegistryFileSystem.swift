@@ -9,6 +9,7 @@ package final class RegistryFileSystem: Sendable {
   let registry: Registry
   let presentation: Presentation
   let inodes: InodeTable
+  let habits = LookUpHabits()
   let handler: any ControlHandler
   private let openWatcher: (any OpenWatcher)?
   private let cacheBox = Mutex<(any KernelCache)?>(nil)
@@ -39,6 +40,15 @@ package final class RegistryFileSystem: Sendable {
   }
 
   // MARK: Names
+
+  /// Finds `name` in a directory for a process that asks about it. One look-up more on the node of the answer.
+  package func lookUp(
+    _ name: UnsafePointer<CChar>, in parent: UInt64, by caller: Caller
+  ) throws(Errno) -> Entry {
+    let entry = try lookUp(name, in: parent)
+    habits.note(entry.attributes.kind, by: caller.threadID)
+    return entry
+  }
 
   /// Finds `name` in a directory. One look-up more on the node of the answer.
   package func lookUp(_ name: UnsafePointer<CChar>, in parent: UInt64) throws(Errno) -> Entry {

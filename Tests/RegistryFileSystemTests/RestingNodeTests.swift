@@ -1,13 +1,15 @@
-import ConfigurationManager
+@testable import ConfigurationManager
 import Executive
+import Foundation
+import HiveStorage
 import Synchronization
 import Testing
 
 @testable import RegistryFileSystem
 
-/// What the kernel holds of a value that nobody has open outlives its node.
-@Suite struct RestingValueTests {
-  /// Looks up so many other values that all those which are not open rest.
+/// What the kernel holds of a key or value that nobody uses outlives its node.
+@Suite struct RestingNodeTests {
+  /// Looks up so many other values that all nodes which are not in use rest.
   private func restAll(_ fixture: Fixture) throws {
     let directory =
       try (try? fixture.fs.lookUp("others", in: 1)) ?? fixture.fs.makeDirectory("others", in: 1, by: fixture.caller)
@@ -127,6 +129,114 @@ import Testing
     #expect(try id(of: "k", fixture) == key)
     for node in [view, again, directory] { fixture.fs.forget(node, count: 1) }
     #expect(try id(of: "k", fixture) != key)
+  }
+
+  // MARK: Keys
+
+  @Test func aRestedKeyIsEnteredByItsNumber() throws {
+    let fixture = try Fixture()
+    let parent = try fixture.fs.makeDirectory("parent", in: 1, by: fixture.caller).nodeID
+    let entry = try fixture.fs.makeDirectory("Child", in: parent, by: fixture.caller)
+    let before = try id(of: "parent", fixture)
+    try restAll(fixture)
+    #expect(try id(of: "parent", fixture) != before, "it did not rest")
+    // A longer name gets another cell.
+    _ = try fixture.fs.rename(
+      "parent", in: 1, to: "a name so long that it fits no cell of before", in: 1, flags: 0, by: fixture.caller)
+    try restAll(fixture)
+    try fixture.echo("x\n", to: "v", in: entry.nodeID)
+    #expect(try fixture.cat("v", in: entry.nodeID) == "x\n")
+    #expect(try fixture.list(entry.nodeID) == ["v"])
+    #expect(try fixture.fs.getAttribute("user.reg.name", of: parent, by: fixture.caller).count == 45)
+    let again = try fixture.fs.lookUp("child", in: parent)
+    #expect(again.nodeID == entry.nodeID && again.generation == entry.generation)
+    #expect(again.attributes.inode == entry.attributes.inode)
+  }
+
+  @Test func aKeyThatWasDeletedWhileItRestedIsGone() throws {
+    let fixture = try Fixture()
+    let node = try fixture.fs.makeDirectory("gone", in: 1, by: fixture.caller).nodeID
+    try restAll(fixture)
+    try fixture.registry.lookUp("gone", in: fixture.registry.root, among: .keys) { object in
+      if case .key(let key, _) = object { key } else { nil as KeyControlBlock? }
+    }.map { key in
+      try fixture.registry.deleteKey(key, by: fixture.caller)
+      fixture.registry.close(key)
+    }
+    // In the same cell.
+    let other = try fixture.fs.makeDirectory("ersa", in: 1, by: fixture.caller).nodeID
+    #expect(other != node)
+    #expect(throws: Errno.noEntry) { try fixture.fs.attributes(of: node) }
+    fixture.fs.forget(node, count: 1)
+    #expect(try fixture.fs.attributes(of: other).kind == .directory)
+  }
+
+  /// What Restore puts there may lie in the cells of what was there.
+  @Test func restoringEndsTheKeysBelowAndNoOthers() throws {
+    let fixture = try Fixture()
+    let file = try hiveFile(keys: ["sub", "new"])
+    defer { unlink(file) }
+    let beside = try fixture.fs.makeDirectory("beside", in: 1, by: fixture.caller).nodeID
+    let inBeside = try fixture.fs.makeDirectory("x", in: beside, by: fixture.caller).nodeID
+    let top = try fixture.fs.makeDirectory("top", in: 1, by: fixture.caller).nodeID
+    let sub = try fixture.fs.makeDirectory("sub", in: top, by: fixture.caller).nodeID
+    let deep = try fixture.fs.makeDirectory("deep", in: sub, by: fixture.caller).nodeID
+    try fixture.echo("x\n", to: "v", in: deep)
+    let value = try fixture.fs.lookUp("v", in: deep).nodeID
+    try restAll(fixture)
+    try fixture.registry.lookUp("top", in: fixture.registry.root, among: .keys) { object in
+      if case .key(let key, _) = object { key } else { nil as KeyControlBlock? }
+    }.map { key in
+      try fixture.registry.restoreKey(key, from: file, by: fixture.caller)
+      fixture.registry.close(key)
+    }
+    // Some of them where the old ones lay.
+    for number in 0..<20 { _ = try fixture.fs.makeDirectory("k\(number)", in: beside, by: fixture.caller) }
+    for node in [sub, deep] { #expect(throws: Errno.noEntry) { try fixture.fs.attributes(of: node) } }
+    #expect(try fixture.fs.attributes(of: value).links == 0)
+    for node in [top, beside, inBeside] { #expect(try fixture.fs.attributes(of: node).kind == .directory) }
+    #expect(try fixture.list(top) == ["new", "sub"])
+    #expect(try fixture.fs.lookUp("sub", in: top).nodeID != sub)
+  }
+
+  @Test func aRestedKeysTimesAreDroppedWhenItChanges() throws {
+    let fixture = try Fixture()
+    let node = try fixture.fs.makeDirectory("k", in: 1, by: fixture.caller).nodeID
+    try fixture.echo("x\n", to: "b", in: node)
+    _ = try fixture.fs.attributes(of: node)
+    try restAll(fixture)
+    fixture.attributesDropped.withLock { $0 = [] }
+    try fixture.echo("y\n", to: "b", in: node)
+    #expect(fixture.attributesDropped.withLock { $0.contains(node) })
+  }
+
+  @Test func aKeyWhoseParentsLeadInACircleIsNotFoundByItsNumber() throws {
+    let device = MemoryDevice(name: "memory", [])
+    try Hive.format(device: device, minorVersion: 5)
+    var hive = try Hive(device: device, access: .readWrite)
+    let cell = try hive.createKey(under: hive.rootKey, named: UnicodeName("loop").units.span, className: nil, time: .now())
+    try hive.commit()
+    var bytes = device.bytes
+    for index in 0..<4 {
+      bytes[Int(cell.rawValue) + 4096 + 4 + 16 + index] = UInt8(truncatingIfNeeded: cell.rawValue >> UInt32(8 * index))
+    }
+    let fixture = try Fixture(MemoryDevice(name: "memory", bytes))
+    #expect(throws: NTStatus.registryCorrupt) {
+      try fixture.registry.withKey(ofHive: 0, numbered: { UInt64(cell.rawValue) }) { _ in Issue.record("found") }
+    }
+  }
+
+  // MARK: Small things
+
+  /// The path of a new hive with these keys.
+  private func hiveFile(keys: [UnicodeName]) throws -> String {
+    let path = "\(NSTemporaryDirectory())regward-\(UUID().uuidString).hiv"
+    let device = try FileDevice(path: path, mode: .new)
+    try Hive.format(device: device, minorVersion: 5)
+    var hive = try Hive(device: device, access: .readWrite)
+    for name in keys { _ = try hive.createKey(under: hive.rootKey, named: name.units.span, className: nil, time: .now()) }
+    try hive.commit()
+    return path
   }
 
   /// The number of a key's control block, which a key that nobody holds any more does not get again.

@@ -1,15 +1,15 @@
 internal import ConfigurationManager
 internal import Executive
+internal import Synchronization
 
-/// A value that the kernel holds and nobody has open: what a `Node` of it would say and the hive does not, 27 bytes. Its name is read
-/// from the hive when a request comes for it.
-struct RestingValue {
-  let parent: KeyControlBlock
-  let identity: UInt64
-  private let type: ValueType
-  /// Bytes of the text.
+/// What a `Node` that nobody uses would say, and neither the hive nor its slot in the `InodeTable` does: 10 bytes. A value's name is read
+/// from the hive when a request comes for it; a key's control block is made anew.
+struct RestingNode {
+  /// A value's type; a key's parent, by its slot.
+  private let word: UInt32
+  /// Bytes of a value's text.
   private let size: UInt32
-  private let ordinal: UInt16
+  private let ordinal: UInt8
   private var flags: Flags
 
   private struct Flags: OptionSet {
@@ -23,16 +23,27 @@ struct RestingValue {
     static let pages = Flags(rawValue: 16)
     /// `size` is known.
     static let size = Flags(rawValue: 32)
+    static let link = Flags(rawValue: 64)
+    /// A key's `isTold`.
+    static let told = Flags(rawValue: 128)
   }
 
+  /// Of what has its node, or none: only a key's parent.
+  init(parent: UInt32 = 0) {
+    word = parent
+    size = 0
+    ordinal = 0
+    flags = []
+  }
+
+  // MARK: Values
+
   /// Nil for what is no value, for one that is open or not set yet, and for what does not fit.
-  init?(_ node: Node) {
+  init?(value node: Node) {
     guard case .value(let isRaw) = node.kind, let state = node.value?.withLock({ $0 }), state.isResting,
-      let ordinal = UInt16(exactly: state.ordinal)
+      let ordinal = UInt8(exactly: state.ordinal)
     else { return nil }
-    parent = state.parent
-    identity = state.identity
-    type = state.type
+    word = state.type.rawValue
     self.ordinal = ordinal
     var flags: Flags = isRaw ? .raw : []
     if state.isUntyped { flags.insert(.untyped) }
@@ -51,8 +62,9 @@ struct RestingValue {
   var isRaw: Bool { flags.contains(.raw) }
 
   /// The node's state again, without its name. Generations begin anew: only open files compare them.
-  var state: Node.ValueState {
-    var state = Node.ValueState(parent: parent, name: nil, ordinal: Int(ordinal), identity: identity, type: type)
+  func state(parent: KeyControlBlock, identity: UInt64) -> Node.ValueState {
+    var state = Node.ValueState(
+      parent: parent, name: nil, ordinal: Int(ordinal), identity: identity, type: ValueType(rawValue: word))
     state.isUntyped = flags.contains(.untyped)
     state.isDeleted = flags.contains(.deleted)
     state.isAttributeCached = flags.contains(.attributes)
@@ -68,4 +80,20 @@ struct RestingValue {
   }
 
   mutating func forgetAttributes() { flags.remove(.attributes) }
+
+  // MARK: Keys
+
+  /// Nil for what is no key, and for one whose values' attributes the kernel holds.
+  init?(key node: Node, parent: UInt32) {
+    guard case .key(_, let isLink) = node.kind, node.cachedValues.withLock({ $0.isEmpty }) else { return nil }
+    word = parent
+    size = 0
+    ordinal = 0
+    flags = isLink ? .link : []
+    if node.isTold.load(ordering: .sequentiallyConsistent) { flags.insert(.told) }
+  }
+
+  var parent: UInt32 { word }
+  var isLink: Bool { flags.contains(.link) }
+  var isTold: Bool { flags.contains(.told) }
 }
