@@ -44,9 +44,11 @@ let package = Package(
       name: "FUSEServer",
       dependencies: ["CFuse3", "Executive", "ConfigurationManager", "RegistryFileSystem"],
       swiftSettings: settings),
+    .systemLibrary(name: "CMalloc"),
     .executableTarget(
       name: "regward",
       dependencies: [
+        "CMalloc",
         "Executive", "HiveStorage", "ConfigurationManager", "ProcessTable", "Notifications",
         "WdFilter", "PolicyFile", "RegistryFileSystem", "FUSEServer",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),

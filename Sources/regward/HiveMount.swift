@@ -32,6 +32,7 @@ struct HiveMount {
 
   /// Returns after the unmount, with every change on the disk.
   mutating func run() throws(MountFailure) {
+    ResidentMemory.setUpAllocator()
     try checkMountPoint()
     // What is written into a damaged hive might make the loss complete.
     if !options.isReadOnly {
@@ -115,6 +116,7 @@ struct HiveMount {
     // A failure to serve does not spare the hive its last commit.
     var failure: MountFailure?
     var isMounted = false
+    var memory: ResidentMemory?
     chdir("/")
     do throws(ServerError) {
       try Server.serve(
@@ -129,11 +131,13 @@ struct HiveMount {
           if processes.guards != .connectorAndExecutable { Console.tell(guards) }
           DaemonLauncher.report()
         }
+        memory = ResidentMemory()
       }
     } catch {
       let status = error == .resources || error == .session ? MountFailure.systemStatus : MountFailure.mountStatus
       failure = MountFailure(error.description, status: status)
     }
+    memory?.stop()
     signals.stop()
     socket?.stop()
     processes.stop()

@@ -23,7 +23,7 @@ struct HouseRule: Sendable, CustomStringConvertible {
       "hive-stress": system.union(["HiveModel", "Executive", "HiveStorage", "ArgumentParser"]),
       "regward": system.union([
         "Executive", "HiveStorage", "ConfigurationManager", "ProcessTable", "Notifications", "WdFilter", "PolicyFile",
-        "RegistryFileSystem", "FUSEServer", "ArgumentParser", "Foundation",
+        "RegistryFileSystem", "FUSEServer", "ArgumentParser", "Foundation", "CMalloc",
       ]),
     ]
   }()
