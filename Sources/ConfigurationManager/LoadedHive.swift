@@ -8,6 +8,8 @@ final class LoadedHive: Sendable {
   /// The high half of the identities of its keys and values; 0 is the first, never used again.
   let number: UInt32
   let lock: PushLock<Hive>
+  /// One up whenever the lock was held to change something; written under it.
+  let changes = Atomic<UInt64>(0)
   /// Nil for the registry's own.
   let log: TransactionLog?
   let name: String

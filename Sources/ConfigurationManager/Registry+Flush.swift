@@ -10,7 +10,10 @@ extension Registry {
   func change<Result>(
     _ hive: LoadedHive, _ body: (inout Hive) throws(NTStatus) -> Result
   ) throws(NTStatus) -> Result {
-    let result = try hive.lock.withExclusive(body)
+    let result = try hive.lock.withExclusive { state throws(NTStatus) in
+      hive.changes.wrappingAdd(1, ordering: .releasing)
+      return try body(&state)
+    }
     changes.wrappingAdd(1, ordering: .releasing)
     guard let log = hive.log else { return result }
     let size = log.size

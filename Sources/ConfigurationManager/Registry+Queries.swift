@@ -1,5 +1,6 @@
 package import Executive
 internal import HiveStorage
+internal import Synchronization
 
 /// What a name below a key stands for.
 package enum RegistryObject {
@@ -42,6 +43,24 @@ extension Registry {
       throw .keyNotFound
     }
   }
+
+  /// `lookUp` of what a listing has found, by its number. Nil, and `body` is not called, when the hive has changed since `count`, or when
+  /// the number is that of a hive loaded there.
+  package func lookUp<Result>(
+    numbered identity: UInt64, isValue: Bool, in key: KeyControlBlock, unchangedSince count: UInt64,
+    _ body: (RegistryObject) -> Result
+  ) throws(NTStatus) -> Result? {
+    try read(key) { hive throws(HiveError) in
+      guard key.hive.changes.load(ordering: .relaxed) == count, identity >> 32 == UInt64(key.hive.number) else { return nil }
+      let cell = CellIndex(rawValue: UInt32(truncatingIfNeeded: identity))
+      if isValue { return body(.value(try Self.valueInformation(cell, key.hive, hive))) }
+      let information = try Self.keyInformation(cell, key.hive, hive)
+      return body(.key(reference(cell, parent: key, name: information.name), information))
+    }
+  }
+
+  /// How often the key's hive was changed so far.
+  package func changeCount(of key: KeyControlBlock) -> UInt64 { key.hive.changes.load(ordering: .acquiring) }
 
   package func exists(
     _ name: UnicodeName, in key: KeyControlBlock, among space: NameSpace, ordinal: Int = 1
@@ -91,6 +110,21 @@ extension Registry {
   ) throws(NTStatus) -> (information: ValueInformation, data: [UInt8], lastWriteTime: FileTime) {
     try read(key) { hive throws(HiveError) in
       guard let cell = try Self.findValue(name, in: key.cell, ordinal: ordinal, hive) else { throw .keyNotFound }
+      return (
+        try Self.valueInformation(cell, key.hive, hive), try hive.data(ofValue: cell),
+        try hive.keyNode(at: key.cell).lastWriteTime
+      )
+    }
+  }
+
+  /// The same of the value that has the number `identity` gives; nil: `objectNameNotFound`. It is asked under the shared lock, so that
+  /// the number is the value's still.
+  package func queryValue(
+    of key: KeyControlBlock, numbered identity: () -> UInt64?
+  ) throws(NTStatus) -> (information: ValueInformation, data: [UInt8], lastWriteTime: FileTime) {
+    try read(key) { hive throws(HiveError) in
+      guard let identity = identity() else { throw .keyNotFound }
+      let cell = CellIndex(rawValue: UInt32(truncatingIfNeeded: identity))
       return (
         try Self.valueInformation(cell, key.hive, hive), try hive.data(ofValue: cell),
         try hive.keyNode(at: key.cell).lastWriteTime

@@ -187,7 +187,7 @@ struct Request: ~Copyable {
             if let directory {
               // `.` and `..` carry no look-up, nor does what is gone since.
               let isAsked = position >= 2 && (entry.kind == .file ? ofValues : ofKeys)
-              let found = isAsked ? try? session.fileSystem.lookUp(name, in: directory) : nil
+              let found = isAsked ? session.fileSystem.lookUp(entryAt: position, of: stream, in: directory) : nil
               if let found { parameters = fuse_entry_param(found, session) }
               length = fuse_add_direntry_plus(handle, place, room - used, name, &parameters, position + 1)
               if let found { lookUps.append(found.nodeID) }

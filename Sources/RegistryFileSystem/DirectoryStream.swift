@@ -9,9 +9,14 @@ package final class DirectoryStream: @unchecked Sendable {
   private(set) var bytes: [UInt8] = []
   private(set) var entries: [Entry] = []
 
+  /// How often the hive had been changed when the directory was read.
+  var changes: UInt64 = 0
+
   package struct Entry: Sendable {
     package var kind: Attributes.Kind
     package var inode: UInt64
+    /// The number of the key or value whose own name this is; 0 for what has a suffix, or no number.
+    var identity: UInt64
     var start: Int
     var end: Int
   }
@@ -27,10 +32,12 @@ package final class DirectoryStream: @unchecked Sendable {
   }
 
   /// Adds an entry whose name `encode` appends.
-  func append(inode: UInt64, _ kind: Attributes.Kind, _ encode: (inout [UInt8]) -> Void) {
+  func append(
+    inode: UInt64, _ kind: Attributes.Kind, identity: UInt64 = 0, _ encode: (inout [UInt8]) -> Void
+  ) {
     let start = bytes.count
     encode(&bytes)
-    entries.append(Entry(kind: kind, inode: inode, start: start, end: bytes.count))
+    entries.append(Entry(kind: kind, inode: inode, identity: identity, start: start, end: bytes.count))
     // For the C side: names end with a NUL, which no encoded name holds.
     bytes.append(0)
   }

@@ -68,12 +68,11 @@ extension RegistryFileSystem {
   private func attributes(ofValue node: Node, isRaw: Bool) throws(Errno) -> Attributes {
     guard let state = node.value?.withLock({ state in
       (
-        state.parent, state.name, state.ordinal, state.identity, state.isDeleted, state.pendingFile != nil,
-        state.writers, state.unsavedSize, state.generation,
+        state.parent, state.identity, state.isDeleted, state.pendingFile != nil, state.writers, state.unsavedSize, state.generation,
         state.size.flatMap { $0.generation == state.generation ? $0.bytes : nil }
       )
     }) else { throw .noEntry }
-    let (parent, name, ordinal, identity, isDeleted, isPending, writers, unsavedSize, generation, knownSize) = state
+    let (parent, identity, isDeleted, isPending, writers, unsavedSize, generation, knownSize) = state
     var attributes = Attributes(
       kind: .file, inode: isPending ? 1 << 40 + node.id : Self.inode(identity) + (isRaw ? 1 << 39 : 0),
       permissions: presentation.filePermissions, links: isDeleted ? 0 : 1, size: isPending ? unsavedSize ?? 0 : 0,
@@ -90,7 +89,10 @@ extension RegistryFileSystem {
         attributes.modified = try registry.query(parent).lastWriteTime
         attributes.size = known
       } else {
-        let (information, data, time) = try registry.queryValue(of: parent, named: name, ordinal: ordinal)
+        // By its number: to find a name in a list of values is to go through the list.
+        let (information, data, time) = try registry.queryValue(of: parent) {
+          node.value?.withLock { $0.isDeleted || $0.identity == 0 ? nil : $0.identity }
+        }
         attributes.modified = time
         attributes.size =
           isRaw ? data.count : ValueCodec.textSize(of: RegistryValue(type: information.type, data: data))

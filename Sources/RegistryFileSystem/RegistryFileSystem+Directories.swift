@@ -20,12 +20,48 @@ extension RegistryFileSystem {
     habits.expects(kind, by: caller.threadID)
   }
 
+  /// The look-up of what stands at `index` of a directory that was read; nil when it is gone. One look-up more on its node.
+  package func lookUp(entryAt index: Int, of stream: DirectoryStream, in directory: UInt64) -> Entry? {
+    if let found = try? numbered(stream, index, in: directory) {
+      return found
+    }
+    // Made since, with a suffix, or damaged: by its name, as any other.
+    return stream.withEntry(at: index) { try? lookUp($1, in: directory) } ?? nil
+  }
+
+  private func numbered(_ stream: DirectoryStream, _ index: Int, in directory: UInt64) throws(Errno) -> Entry? {
+    guard let listed = stream.withEntry(at: index, { entry, _ in entry }), listed.identity != 0 else { return nil }
+    let key = try key(of: directory)
+    let found: (node: Node, information: KeyInformation?)?
+    do throws(NTStatus) {
+      found = try registry.lookUp(
+        numbered: listed.identity, isValue: listed.kind == .file, in: key, unchangedSince: stream.changes
+      ) { object in
+        switch object {
+        case .key(let child, let information): (inodes.remember(child, isLink: information.isLink), information)
+        case .value(let value): (inodes.remember(value, ordinal: 1, of: key, isRaw: false), nil)
+        }
+      }
+    } catch { throw Errno(error) }
+    guard let (node, information) = found else { return nil }
+    do throws(Errno) {
+      return Entry(
+        nodeID: node.id, generation: node.generation, attributes: try attributes(of: node, key: information),
+        isExactSpelling: true)
+    } catch {
+      inodes.forget(node.id, count: 1)
+      throw error
+    }
+  }
+
   /// Reads the directory's names anew, `.` and `..` first, then subkeys, then values.
   package func fill(_ stream: DirectoryStream, of nodeID: UInt64, by caller: Caller) throws(Errno) {
     stream.reset()
     guard let node = inodes.node(nodeID) else { throw .noEntry }
     if case .control(let file) = node.kind { return fill(stream, of: file) }
     let key = try key(of: nodeID)
+    // Before the first name: a change in between makes every look-up one by name.
+    stream.changes = registry.changeCount(of: key)
     do throws(NTStatus) {
       let own = Self.inode(try registry.query(key).identity)
       stream.append(inode: own, .directory) { $0.append(0x2E) }
@@ -35,7 +71,9 @@ extension RegistryFileSystem {
       let lostKeys = try registry.enumerateKeys(of: key, by: caller, through: stream.object) { name, identity, isLink in
         let ordinal = (keys[name.upcased] ?? 0) + 1
         keys[name.upcased] = ordinal
-        stream.append(inode: Self.inode(identity), isLink ? .link : .directory) {
+        stream.append(
+          inode: Self.inode(identity), isLink ? .link : .directory, identity: ordinal > 1 ? 0 : identity
+        ) {
           NameCodec.encode(name, suffix: ordinal > 1 ? .twin(ordinal) : .none, into: &$0)
         }
       }
@@ -45,7 +83,7 @@ extension RegistryFileSystem {
         let ordinal = (values[upper] ?? 0) + 1
         values[upper] = ordinal
         let suffix: NameSuffix = ordinal > 1 ? .twin(ordinal) : keys[upper] != nil ? .value : .none
-        stream.append(inode: Self.inode(identity), .file) {
+        stream.append(inode: Self.inode(identity), .file, identity: suffix == .none ? identity : 0) {
           NameCodec.encode(name, suffix: suffix, into: &$0)
         }
       }
