@@ -47,6 +47,9 @@ package final class KeyControlBlock: @unchecked Sendable {
     return UnicodeName(units: units)
   }
 
+  /// Whether it is the root of a hive, at whichever place.
+  var isHiveRoot: Bool { parent.map { $0.hive !== hive } ?? !hive.isNamespace }
+
   /// Whether the two keys lie in one hive.
   package func isOfHive(_ other: KeyControlBlock) -> Bool { hive === other.hive }
 

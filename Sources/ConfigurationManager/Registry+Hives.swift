@@ -112,7 +112,33 @@ extension Registry {
     _ key: KeyControlBlock, from file: String, flags: UInt32 = 0, by caller: Caller, onChange: () -> Void = {}
   ) throws(NTStatus) {
     guard flags & ~Self.forceRestore == 0 else { throw .invalidParameter }
-    let source = try openSource(file)
+    try restoreKey(key, from: try openSource(file), named: file, flags: flags, by: caller, onChange: onChange)
+  }
+
+  /// The same from bytes. Throws `registryCorrupt` for what is no hive.
+  package func restoreKey(
+    _ key: KeyControlBlock, from file: UnnamedFile, by caller: Caller, onChange: () -> Void = {}
+  ) throws(NTStatus) {
+    try restoreKey(key, from: try Self.openSource(file), named: file.name, flags: 0, by: caller, onChange: onChange)
+  }
+
+  private static func openSource(_ file: UnnamedFile) throws(NTStatus) -> Hive {
+    do throws(HiveError) {
+      let hive = try Hive(device: file.device, access: .readOnly)
+      // It may have been cut while it was written: what is not whole is not taken.
+      try hive.checkStructure()
+      return hive
+    } catch { throw NTStatus(error) }
+  }
+
+  /// Whether `caller` may restore the key, before what from is known.
+  package func admitRestoreKey(_ key: KeyControlBlock, by caller: Caller) throws(NTStatus) {
+    _ = try admit(key, by: caller) { .restoreKey(key: $0, sourceFile: "", flags: 0) }
+  }
+
+  private func restoreKey(
+    _ key: KeyControlBlock, from source: borrowing Hive, named file: String, flags: UInt32, by caller: Caller, onChange: () -> Void
+  ) throws(NTStatus) {
     try dispatch(key, by: caller, through: nil, { .restoreKey(key: $0, sourceFile: file, flags: flags) }) {
       hive throws(HiveError) in
       try hive.restoreKey(key.cell, from: source, key: source.rootKey, time: .now())
@@ -155,16 +181,38 @@ extension Registry {
   package func saveKey(
     _ key: KeyControlBlock, to file: String, format: SaveFormat = .latest, by caller: Caller
   ) throws(NTStatus) {
+    try askSaveKey(key, to: file, format: format, by: caller) { hive throws(HiveError) in
+      let device = try Self.newFile(file)
+      do throws(HiveError) { try hive.saveKey(key.cell, to: device, time: .now()) } catch {
+        unlink(file)
+        throw error
+      }
+    }
+  }
+
+  /// The same to a file without a name.
+  package func saveKey(_ key: KeyControlBlock, to file: UnnamedFile, by caller: Caller) throws(NTStatus) {
+    try askSaveKey(key, to: file.name, format: .latest, by: caller) { hive throws(HiveError) in
+      try hive.saveKey(key.cell, to: file.device, time: .now())
+    }
+  }
+
+  /// Whether `caller` may read what was saved of the key.
+  package func askSaveKey(_ key: KeyControlBlock, by caller: Caller) throws(NTStatus) {
+    try ask(
+      .preSaveKey, .postSaveKey, of: key, by: caller, through: nil, { .saveKey(key: $0, file: "", format: .latest) }
+    ) { () throws(NTStatus) in }
+  }
+
+  private func askSaveKey(
+    _ key: KeyControlBlock, to file: String, format: SaveFormat, by caller: Caller,
+    _ body: (borrowing Hive) throws(HiveError) -> Void
+  ) throws(NTStatus) {
     guard !key.hive.isNamespace else { throw .invalidParameter }
     try ask(.preSaveKey, .postSaveKey, of: key, by: caller, through: nil, { .saveKey(key: $0, file: file, format: format) }) {
       () throws(NTStatus) in
-      try read(key) { hive throws(HiveError) in
-        let device = try Self.newFile(file)
-        do throws(HiveError) { try hive.saveKey(key.cell, to: device, time: .now()) } catch {
-          unlink(file)
-          throw error
-        }
-      }
+      // The copy is made in memory.
+      try saving.withLock { (_) throws(NTStatus) in try read(key, body) }
     }
   }
 

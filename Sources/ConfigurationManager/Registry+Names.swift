@@ -34,6 +34,9 @@ extension Registry {
     return path
   }
 
+  /// The key that it lies in; nil for the root.
+  package func parent(of key: KeyControlBlock) -> KeyControlBlock? { key.parent }
+
   /// Steps from the root down to the key.
   package func depth(of key: KeyControlBlock) throws(NTStatus) -> Int {
     Self.components(of: try completeName(of: key)).count - rootComponents.count

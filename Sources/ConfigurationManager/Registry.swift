@@ -57,6 +57,8 @@ package final class Registry: Sendable {
   let changes = Atomic<UInt64>(0)
   /// A log is large.
   let flushWanted = KernelEvent()
+  /// One key at a time is saved. Taken before the hive's lock.
+  let saving = Mutex(())
   let onStop = Mutex<(@Sendable (String, HiveError) -> Void)?>(nil)
 
   /// Puts `hive` at `completeName`, as in `\REGISTRY\MACHINE\SYSTEM`.

@@ -39,6 +39,9 @@ final class InodeTable: Sendable {
   /// A value's number, a multiple of 8, with the view in its lowest bit.
   private static func place(_ identity: UInt64, isRaw: Bool) -> UInt64 { isRaw ? identity | 1 : identity }
 
+  /// Beside those of values: no value has this in its lowest bits.
+  private static func place(_ alias: Alias, of key: KeyControlBlock) -> UInt64 { key.id << 8 | alias.number << 3 | 2 }
+
   private let registry: Registry
   private let state: Mutex<State>
 
@@ -120,6 +123,22 @@ final class InodeTable: Sendable {
       state.byValue[place] = UInt32(node.id)
       return node
     }
+  }
+
+  /// The node of an alias of a key that the caller holds; the table takes over (or gives back) that hold. One look-up more.
+  func remember(_ alias: Alias, of key: KeyControlBlock) -> Node {
+    let place = Self.place(alias, of: key)
+    let (node, isKnown) = state.withLock { state -> (Node, Bool) in
+      if let id = state.byValue[place], let node = state.slots[Int(id)].node {
+        state.slots[Int(id)].lookups += 1
+        return (node, true)
+      }
+      let node = Self.add(&state) { Node(id: $0, generation: $1, kind: .alias(alias, of: key)) }
+      state.byValue[place] = UInt32(node.id)
+      return (node, false)
+    }
+    if isKnown { registry.close(key) }
+    return node
   }
 
   /// A new value that is not in the hive yet. One look-up.
@@ -238,6 +257,9 @@ final class InodeTable: Sendable {
         let place = Self.place(content.0, isRaw: isRaw)
         if state.byValue[place] == UInt32(id) { state.byValue[place] = nil }
         held = content.2
+      case .alias(let alias, let key):
+        state.byValue[Self.place(alias, of: key)] = nil
+        held = key
       case .control: return nil
       }
       Self.free(&state, id)

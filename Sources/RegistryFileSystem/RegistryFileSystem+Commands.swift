@@ -44,9 +44,9 @@ extension RegistryFileSystem {
       case ("rename", 2): try rename(arguments[0], to: arguments[1], by: caller)
       case ("link", 2): try link(arguments[0], to: arguments[1], by: caller)
       case ("save", 2): try save(arguments[0], to: arguments[1], by: caller)
-      case ("restore", 2): try restore(arguments[0], from: arguments[1], flags: 0, by: caller)
-      case ("restore-force", 2):
-        try restore(arguments[0], from: arguments[1], flags: Registry.forceRestore, by: caller)
+      case ("restore", 2...3):
+        try restore(
+          arguments[0], from: arguments[1], flags: try restoreFlags(arguments.count > 2 ? arguments[2] : ""), by: caller)
       case ("replace", 3): try replace(arguments[0], by: arguments[1], savingTo: arguments[2], by: caller)
       case ("load", 2): try load(arguments[0], file: arguments[1], by: caller)
       case ("unload", 1): try unload(arguments[0], by: caller)
@@ -72,7 +72,10 @@ extension RegistryFileSystem {
   private func rename(_ path: String, to newName: String, by caller: Caller) throws(Failure) {
     try checkPermission(caller)
     let name = try newKeyName(newName)
-    try withKey(path) { key throws(NTStatus) in try registry.renameKey(key, to: name, by: caller) }
+    try withKey(path) { key throws(NTStatus) in
+      try refuseControlSet(named: name, in: registry.parent(of: key))
+      try registry.renameKey(key, to: name, by: caller)
+    }
     cache?.dropNames()
   }
 
@@ -81,6 +84,7 @@ extension RegistryFileSystem {
     let (parent, last) = split(path)
     let name = try newKeyName(last)
     try withKey(parent) { key throws(NTStatus) in
+      try refuseControlSet(named: name, in: key)
       try registry.setLink(named: name, in: key, to: UnicodeName(target), by: caller)
       dropTimes(of: key)
     }
@@ -92,14 +96,33 @@ extension RegistryFileSystem {
     try withKey(path, about: file) { key throws(NTStatus) in try registry.saveKey(key, to: file, by: caller) }
   }
 
+  /// Windows' flags for RestoreKey by their names, parted by commas. The others have no meaning here, and pass for nothing.
+  private func restoreFlags(_ words: String) throws(Failure) -> UInt32 {
+    var flags: UInt32 = 0
+    for word in words.split(separator: ",") {
+      switch word {
+      case "force": flags |= Registry.forceRestore
+      case "refresh":
+        throw Failure(
+          .notSupported,
+          "there is no older state to go back to: each change is in the hive's log when its call returns (REG_REFRESH_HIVE)")
+      case "whole-hive-volatile":
+        throw Failure(
+          .notSupported,
+          "a hive here lies on its file, and none is in memory only (REG_WHOLE_HIVE_VOLATILE); copy the file and mount the copy")
+      default: throw Failure(.invalid, "unknown flag '\(word)': there is force")
+      }
+    }
+    return flags
+  }
+
   private func restore(_ path: String, from file: String, flags: UInt32, by caller: Caller) throws(Failure) {
     try checkFile(file, by: caller)
     try withKey(path, about: file) { key throws(NTStatus) in
-      guard flags & Registry.forceRestore != 0 || !inodes.hasWriters(below: key) else { throw .sharingViolation }
-      try registry.restoreKey(key, from: file, flags: flags, by: caller) { inodes.unbindAll(below: key) }
-      dropTimes(of: key)
+      try restore(key, isForced: flags & Registry.forceRestore != 0, by: caller) { onChange throws(NTStatus) in
+        try registry.restoreKey(key, from: file, flags: flags, by: caller, onChange: onChange)
+      }
     }
-    cache?.dropNames()
   }
 
   private func replace(
@@ -159,6 +182,11 @@ extension RegistryFileSystem {
     guard path.hasPrefix("/") else { throw Failure(.invalid, "a file is named by its whole path: '\(path)'") }
   }
 
+  private func refuseControlSet(named name: UnicodeName, in key: KeyControlBlock?) throws(NTStatus) {
+    guard let key, presentation.showsCurrentControlSet, name.equalsIgnoringCase(Self.currentControlSetName) else { return }
+    guard try registry.queryControlSet(of: key) == nil else { throw .objectNameCollision }
+  }
+
   private func newKeyName(_ text: String) throws(Failure) -> UnicodeName {
     do throws(Errno) { return try newName(Array(text.utf8), isKey: true).name } catch {
       throw Failure(error, "'\(text)' cannot be a key's name")
@@ -204,8 +232,33 @@ extension RegistryFileSystem {
   /// nowhere.
   package func target(of nodeID: UInt64) throws(Errno) -> [UInt8] {
     guard let node = inodes.node(nodeID) else { throw .noEntry }
-    guard case .key(let key, isLink: true) = node.kind else { throw .invalid }
-    do { return try linkText(of: key) + [0] } catch { throw Errno(error) }
+    switch node.kind {
+    case .key(let key, isLink: true):
+      do { return try linkText(of: key) + [0] } catch { throw Errno(error) }
+    case .alias(.currentControlSet, let key): return try currentControlSet(in: key) + [0]
+    case .key, .value, .control, .alias: throw .invalid
+    }
+  }
+
+  static let currentControlSetName = Registry.currentControlSetName
+
+  /// Whether `name` is that of the link to the current control set, and the key has one.
+  func hasCurrentControlSet(named name: UnicodeName, in key: KeyControlBlock) throws(Errno) -> Bool {
+    // Asked for every look-up: the length tells almost all apart.
+    guard name.units.count == Self.currentControlSetName.units.count, presentation.showsCurrentControlSet,
+      name.equalsIgnoringCase(Self.currentControlSetName)
+    else { return false }
+    do { return try registry.queryControlSet(of: key) != nil } catch { throw Errno(error) }
+  }
+
+  /// Where `CurrentControlSet` leads now: to its neighbour.
+  func currentControlSet(in key: KeyControlBlock) throws(Errno) -> [UInt8] {
+    let target: UnicodeName?
+    do { target = try registry.queryControlSet(of: key) } catch { throw Errno(error) }
+    guard let target else { throw .noEntry }
+    var text: [UInt8] = []
+    NameCodec.encode(target, into: &text)
+    return text
   }
 
   func linkText(of key: KeyControlBlock) throws(NTStatus) -> [UInt8] {

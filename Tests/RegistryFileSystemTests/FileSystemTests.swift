@@ -76,6 +76,7 @@ final class Fixture: RegistryCallback, KernelCache, ControlHandler {
     _ verb: String, _ arguments: [String], by caller: Caller, registryName: (String) -> UnicodeName?
   ) -> String? { nil }
   func stats() -> String { "" }
+  func ruleListing() -> String { "rules\n" }
 
   // What the kernel sends for the usual calls.
 
