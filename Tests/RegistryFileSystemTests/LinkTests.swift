@@ -57,14 +57,7 @@ import Testing
 
 @Suite struct CommandTests {
   private func say(_ line: String, _ fixture: Fixture, by caller: Caller? = nil) throws -> String {
-    let directory = try fixture.fs.lookUp("%ctl", in: 1)
-    let command = try fixture.fs.lookUp("cmd", in: directory.nodeID)
-    let file = try fixture.fs.open(command.nodeID, flags: readWrite, by: caller ?? fixture.caller).file
-    defer { fixture.fs.release(file) }
-    try Array((line + "\n").utf8).withUnsafeBytes {
-      try fixture.fs.write(file, $0, offset: 0, by: caller ?? fixture.caller)
-    }
-    return String(decoding: try fixture.fs.read(file, offset: 0, size: 1000, by: fixture.caller), as: UTF8.self)
+    try fixture.say(line, by: caller)
   }
 
   @Test func theCaseOfAKeysNameIsChanged() throws {
