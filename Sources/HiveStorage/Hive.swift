@@ -170,8 +170,8 @@ package struct Hive: ~Copyable {
 
   /// Lets the files go, and their locks: for a hive that is not used any more and not destroyed yet.
   package func close() {
-    log?.close()
     device.close()
+    log?.close()
     for log in staleLogs { log.close() }
   }
 

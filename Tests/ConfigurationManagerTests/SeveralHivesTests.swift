@@ -2,6 +2,7 @@ import ConfigurationManager
 import Executive
 import Foundation
 import HiveStorage
+import Synchronization
 import Testing
 
 /// A folder of its own for one test, gone afterwards.
@@ -150,6 +151,37 @@ final class Folder {
     let cell = try #require(try hive.findSubkey(of: hive.rootKey, named: UnicodeName("Key").units.span))
     let found = try #require(try hive.findValue(of: cell, named: UnicodeName("v").units.span))
     #expect(try hive.data(ofValue: found)[0] == 9)
+  }
+
+  /// SEMANTICS 5.16: what is unloaded is on the disk, so a sync that comes too late has nothing to do and fails of nothing.
+  @Test func aSyncThatMeetsAnUnloadIsNoFailure() throws {
+    let file = try folder.hive("user")
+    let failures = Mutex<[String]>([])
+    registry.whenHiveStops { hive, failure in failures.withLock { $0.append("\(hive) stops: \(failure)") } }
+    for _ in 0..<60 {
+      try registry.loadKey(at: place("S-1", in: "HKU"), file: file, by: somebody)
+      let held = try key("HKU/S-1/Key")
+      let isUnloaded = Atomic(false)
+      let written = KernelEvent()
+      let threads = (0..<3).compactMap { number in
+        SystemThread(name: "syncs") { [registry] in
+          while !isUnloaded.load(ordering: .relaxed) {
+            // After the unload the key is a deleted one.
+            try? registry.setValue(
+              of: held, named: "w", to: RegistryValue(type: .dword, data: [UInt8(number), 0, 0, 0]), by: somebody)
+            written.signal()
+            do throws(NTStatus) { try registry.flushKey(held, by: somebody) } catch {
+              failures.withLock { $0.append("\(error)") }
+            }
+          }
+        }
+      }
+      written.wait()
+      try registry.unloadKey(key("HKU/S-1"), by: somebody)
+      isUnloaded.store(true, ordering: .relaxed)
+      for thread in threads { thread.join() }
+    }
+    #expect(failures.withLock { $0 } == [])
   }
 
   @Test func aRefusedUnloadLeavesTheHive() throws {
