@@ -15,7 +15,8 @@ extension Registry {
     guard let parent else { throw .objectNameNotFound }
     defer { close(parent) }
     let rootCell = hive.rootKey
-    let number = hives.withLock { $0.reduce(0) { max($0, $1.number) } } + 1
+    // Never that of one that was unloaded: the kernel may still hold values of it, by their numbers.
+    let number = nextHive.add(1, ordering: .relaxed).oldValue
     let loaded = LoadedHive(hive, number: number)
     try root.hive.lock.withExclusive { namespace throws(NTStatus) in
       do throws(HiveError) {

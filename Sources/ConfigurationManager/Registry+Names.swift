@@ -34,6 +34,9 @@ extension Registry {
     return path
   }
 
+  /// Whether hives can be loaded below the root.
+  package var hasSeveralHives: Bool { root.hive.isNamespace }
+
   /// The key that it lies in; nil for the root.
   package func parent(of key: KeyControlBlock) -> KeyControlBlock? { key.parent }
 

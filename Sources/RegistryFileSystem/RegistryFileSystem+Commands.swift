@@ -23,6 +23,7 @@ extension RegistryFileSystem {
       case .accessDenied: self.init(errno, "a rule refuses it; `regward why` tells which")
       case .privilegeNotHeld: self.init(errno, "only root and the user who mounted may name files to the daemon")
       case .sharingViolation: self.init(errno, "the hive is in use")
+      case .mediaWriteProtected: self.init(errno, "the mount, or the hive, is for reading only")
       case .registryCorrupt: self.init(errno, "that is no hive, or a damaged one")
       default: self.init(errno)
       }
@@ -72,7 +73,10 @@ extension RegistryFileSystem {
   private func rename(_ path: String, to newName: String, by caller: Caller) throws(Failure) {
     try checkPermission(caller)
     let name = try newKeyName(newName)
-    try withKey(path) { key throws(NTStatus) in
+    guard path.contains(where: { $0 != "/" }) else {
+      throw Failure(.invalid, "the root of a mount has the name of its place, and no other")
+    }
+    try withKey(path, collision: "there is a key '\(newName)' already") { key throws(NTStatus) in
       try refuseControlSet(named: name, in: registry.parent(of: key))
       try registry.renameKey(key, to: name, by: caller)
     }
@@ -83,7 +87,10 @@ extension RegistryFileSystem {
     try checkPermission(caller)
     let (parent, last) = split(path)
     let name = try newKeyName(last)
-    try withKey(parent) { key throws(NTStatus) in
+    guard target.uppercased().hasPrefix(#"\REGISTRY\"#) else {
+      throw Failure(.invalid, #"'\#(target)' is no complete name, as \REGISTRY\MACHINE\SYSTEM\ControlSet001 is"#)
+    }
+    try withKey(parent, collision: "there is a key of that name, which is no link") { key throws(NTStatus) in
       try refuseControlSet(named: name, in: key)
       try registry.setLink(named: name, in: key, to: UnicodeName(target), by: caller)
       dropTimes(of: key)
@@ -117,7 +124,7 @@ extension RegistryFileSystem {
   }
 
   private func restore(_ path: String, from file: String, flags: UInt32, by caller: Caller) throws(Failure) {
-    try checkFile(file, by: caller)
+    try checkSource(file, by: caller)
     try withKey(path, about: file) { key throws(NTStatus) in
       try restore(key, isForced: flags & Registry.forceRestore != 0, by: caller) { onChange throws(NTStatus) in
         try registry.restoreKey(key, from: file, flags: flags, by: caller, onChange: onChange)
@@ -128,9 +135,9 @@ extension RegistryFileSystem {
   private func replace(
     _ path: String, by newFile: String, savingTo oldFile: String, by caller: Caller
   ) throws(Failure) {
-    try checkFile(newFile, by: caller)
+    try checkSource(newFile, by: caller)
     try checkFile(oldFile, by: caller)
-    try withKey(path, about: newFile) { key throws(NTStatus) in
+    try withKey(path, about: newFile, collision: "\(oldFile) is there already") { key throws(NTStatus) in
       guard !inodes.hasWriters(below: key) else { throw .sharingViolation }
       var root = key
       try registry.replaceKey(key, by: newFile, savingTo: oldFile, by: caller) {
@@ -143,19 +150,30 @@ extension RegistryFileSystem {
   }
 
   private func load(_ path: String, file: String, by caller: Caller) throws(Failure) {
-    try checkFile(file, by: caller)
+    try checkSource(file, by: caller)
+    guard registry.hasSeveralHives else { throw Failure(.invalid, Self.onlyOfSeveral) }
     let components = path.split(separator: "/").compactMap { try? NameCodec.decode(Array($0.utf8)).name }
     guard let place = HivePlace(components) else {
       throw Failure(.invalid, "a hive is loaded at HKLM/NAME or HKU/NAME, in a mount of several hives")
     }
-    do throws(NTStatus) { try registry.loadKey(at: place, file: file, by: caller) } catch { throw Failure(error) }
+    do throws(NTStatus) { try registry.loadKey(at: place, file: file, by: caller) } catch {
+      var failure = Failure(error)
+      switch error {
+      case .sharingViolation: failure.text = "\(file) is loaded already"
+      case .objectNameCollision: failure.text = "there is a hive already"
+      case .accessDenied: break
+      default: failure.text = "\(file): \(failure.text)"
+      }
+      throw failure
+    }
     try withKey(split(path).parent) { key throws(NTStatus) in dropTimes(of: key) }
     cache?.dropNames()
   }
 
   private func unload(_ path: String, by caller: Caller) throws(Failure) {
     try checkPrivilege(caller)
-    try withKey(path) { key throws(NTStatus) in
+    guard registry.hasSeveralHives else { throw Failure(.invalid, Self.onlyOfSeveral) }
+    try withKey(path, invalid: "no hive is loaded there: one is at HKLM/NAME or HKU/NAME") { key throws(NTStatus) in
       // What is open for writing would be lost.
       guard !inodes.hasWriters(below: key) else { throw .sharingViolation }
       try registry.unloadKey(key, by: caller)
@@ -163,6 +181,8 @@ extension RegistryFileSystem {
     try withKey(split(path).parent) { key throws(NTStatus) in dropTimes(of: key) }
     cache?.dropNames()
   }
+
+  private static let onlyOfSeveral = "hives are loaded and unloaded in a mount of several: regward mount HKLM/NAME=HIVE ..."
 
   // MARK: Arguments
 
@@ -187,7 +207,21 @@ extension RegistryFileSystem {
     guard try registry.queryControlSet(of: key) == nil else { throw .objectNameCollision }
   }
 
+  /// A file that is read: what is wrong with its name is told as that.
+  private func checkSource(_ path: String, by caller: Caller) throws(Failure) {
+    try checkFile(path, by: caller)
+    var status = stat()
+    guard stat(path, &status) == 0 else {
+      throw Failure(Errno(rawValue: errno), "\(path): \(String(cString: strerror(errno)))")
+    }
+    guard status.st_mode & S_IFMT == S_IFREG else { throw Failure(.invalid, "\(path) is no file") }
+  }
+
   private func newKeyName(_ text: String) throws(Failure) -> UnicodeName {
+    // The kernel lets no slash through; here one is the path's that somebody expected.
+    guard !text.utf8.contains(0x2F) else {
+      throw Failure(.invalid, "'\(text)' is a path: a key keeps its place, and a slash in its name is written %2F")
+    }
     do throws(Errno) { return try newName(Array(text.utf8), isKey: true).name } catch {
       throw Failure(error, "'\(text)' cannot be a key's name")
     }
@@ -198,9 +232,10 @@ extension RegistryFileSystem {
     return (String(path[..<slash]), String(path[path.index(after: slash)...]))
   }
 
-  /// Opens the key at a path below the mount's root for as long as `body` runs.
+  /// Opens the key at a path below the mount's root for as long as `body` runs. Failures are told with the file that they are about, or as
+  /// it is said for them.
   private func withKey<Result>(
-    _ path: String, about file: String? = nil, _ body: (KeyControlBlock) throws(NTStatus) -> Result
+    _ path: String, about file: String? = nil, collision: String? = nil, invalid: String? = nil, _ body: (KeyControlBlock) throws(NTStatus) -> Result
   ) throws(Failure) -> Result {
     var isFound = false
     do throws(NTStatus) {
@@ -221,7 +256,11 @@ extension RegistryFileSystem {
     } catch {
       var failure = Failure(error)
       if error == .objectNameNotFound, !isFound { failure.text = "there is no key '\(path)' in this mount" }
-      if let file, isFound, error != .accessDenied { failure.text = "\(file): \(failure.text)" }
+      if isFound, error == .objectNameCollision, let collision {
+        failure.text = collision
+      } else if isFound, error == .invalidParameter, let invalid {
+        failure.text = invalid
+      } else if let file, isFound, error != .accessDenied { failure.text = "\(file): \(failure.text)" }
       throw failure
     }
   }

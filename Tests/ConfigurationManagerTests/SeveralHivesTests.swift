@@ -153,6 +153,16 @@ final class Folder {
     #expect(try hive.data(ofValue: found)[0] == 9)
   }
 
+  @Test func whatIsLoadedAgainHasOtherNumbersThanWhatWasUnloaded() throws {
+    let file = try folder.hive("user")
+    var seen: Set<UInt64> = []
+    for _ in 0..<3 {
+      try registry.loadKey(at: place("S-1", in: "HKU"), file: file, by: somebody)
+      #expect(try seen.insert(registry.query(key("HKU/S-1/Key")).identity).inserted)
+      try registry.unloadKey(key("HKU/S-1"), by: somebody)
+    }
+  }
+
   /// SEMANTICS 5.16: what is unloaded is on the disk, so a sync that comes too late has nothing to do and fails of nothing.
   @Test func aSyncThatMeetsAnUnloadIsNoFailure() throws {
     let file = try folder.hive("user")

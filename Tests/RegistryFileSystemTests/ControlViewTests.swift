@@ -214,7 +214,7 @@ private final class TreeJudge: RegistryCallback {
   @Test func theFlagsOfARestoreAreTakenByName() throws {
     for (flag, wanted) in [
       ("refresh", "error 95 there is no older state"), ("whole-hive-volatile", "error 95 a hive here lies on its file"),
-      ("sideways", "error 22 unknown flag 'sideways'"), ("force", "error 5 /nowhere/x: "),
+      ("sideways", "error 22 unknown flag 'sideways'"), ("force", "error 2 /nowhere/x: "),
       ("force,refresh", "error 95 "),
     ] {
       #expect(try fixture.say("restore\tKey\t/nowhere/x\t\(flag)").hasPrefix(wanted), "\(flag)")
