@@ -162,11 +162,9 @@ extension Registry {
     let source = try openSource(newFile)
     try dispatch(root, by: caller, through: nil, { .replaceKey(key: $0, newFile: newFile, oldFile: oldFile) }) {
       hive throws(HiveError) in
-      let old = try Self.newFile(oldFile)
-      do throws(HiveError) {
-        try hive.saveKey(root.cell, to: old, time: .now())
-        try hive.restoreKey(root.cell, from: source, key: source.rootKey, time: .now())
-      } catch {
+      let time = FileTime.now()
+      try Self.makeFile(oldFile) { device throws(HiveError) in try hive.saveKey(root.cell, to: device, time: time) }
+      do throws(HiveError) { try hive.restoreKey(root.cell, from: source, key: source.rootKey, time: time) } catch {
         unlink(oldFile)
         throw error
       }
@@ -183,11 +181,7 @@ extension Registry {
     _ key: KeyControlBlock, to file: String, format: SaveFormat = .latest, by caller: Caller
   ) throws(NTStatus) {
     try askSaveKey(key, to: file, format: format, by: caller) { hive throws(HiveError) in
-      let device = try Self.newFile(file)
-      do throws(HiveError) { try hive.saveKey(key.cell, to: device, time: .now()) } catch {
-        unlink(file)
-        throw error
-      }
+      try Self.makeFile(file) { device throws(HiveError) in try hive.saveKey(key.cell, to: device, time: .now()) }
     }
   }
 
@@ -227,10 +221,8 @@ extension Registry {
         for number in 0..<100 {
           let path = hive.deviceName + ".unsaved" + (number > 0 ? "\(number)" : "")
           do throws(HiveError) {
-            let device = try Self.newFile(path)
-            do throws(HiveError) { try hive.saveKey(hive.rootKey, to: device, time: .now()) } catch {
-              unlink(path)
-              return nil
+            try Self.makeFile(path) { device throws(HiveError) in
+              try hive.saveKey(hive.rootKey, to: device, time: .now())
             }
             return path
           } catch {
@@ -242,9 +234,30 @@ extension Registry {
     }
   }
 
-  private static func newFile(_ path: String) throws(HiveError) -> FileDevice {
-    do throws(HiveError) { return try FileDevice(path: path, mode: .new) } catch {
-      if case .device(_, _, EEXIST) = error { throw .nameCollision }
+  /// Makes the file at `path`, mode 0600: whole and durable, or not there. Who is killed meanwhile leaves `PATH.part-…` behind. Throws
+  /// `nameCollision` where there is a file.
+  private static func makeFile(
+    _ path: String, _ body: (FileDevice) throws(HiveError) -> Void
+  ) throws(HiveError) {
+    var status = stat()
+    guard lstat(path, &status) != 0 else { throw .nameCollision }
+    let partial = path + ".part-" + String(UInt64.random(in: 0 ... .max), radix: 16)
+    let device = try FileDevice(path: partial, mode: .new)
+    defer { unlink(partial) }
+    try body(device)
+    // Unlike rename(2), link(2) never takes the place of what somebody else has made there since.
+    if link(partial, path) != 0 {
+      guard errno != EEXIST else { throw .nameCollision }
+      // File systems without hard links: the name is taken first.
+      _ = try FileDevice(path: path, mode: .new)
+      guard rename(partial, path) == 0 else {
+        let failure = errno
+        unlink(path)
+        throw .device(operation: "rename", name: partial, errno: failure)
+      }
+    }
+    do throws(HiveError) { try HiveFile.syncName(of: path) } catch {
+      unlink(path)
       throw error
     }
   }

@@ -77,7 +77,8 @@ extension RegistryFileSystem {
       (
         state.parent, state.name, state.ordinal, state.identity, state.isDeleted, state.pendingFile != nil,
         state.writers, state.unsavedSize, state.generation,
-        state.size.flatMap { $0.generation == state.generation ? $0.bytes : nil }
+        // Of one that is gone the last one known: with none, the kernel would not ask for what an open handle still has to tell.
+        state.size.flatMap { $0.generation == state.generation || state.isDeleted ? $0.bytes : nil }
       )
     }) else { throw .noEntry }
     let (parent, name, ordinal, identity, isDeleted, isPending, writers, unsavedSize, generation, knownSize) = state
@@ -85,7 +86,10 @@ extension RegistryFileSystem {
       kind: .file, inode: isPending ? 1 << 40 + node.id : Self.inode(identity) + (isRaw ? 1 << 39 : 0),
       permissions: presentation.filePermissions, links: isDeleted ? 0 : 1, size: isPending ? unsavedSize ?? 0 : 0,
       modified: FileTime(rawValue: 0), isCacheable: false)
-    if isDeleted { return attributes }
+    if isDeleted {
+      attributes.size = knownSize ?? attributes.size
+      return attributes
+    }
     if isPending {
       do { attributes.modified = try registry.query(parent).lastWriteTime } catch { throw Errno(error) }
       return attributes

@@ -99,7 +99,7 @@ extension RegistryFileSystem {
   }
 
   private func save(_ path: String, to file: String, by caller: Caller) throws(Failure) {
-    try checkFile(file, by: caller)
+    try checkTarget(file, by: caller)
     try withKey(path, about: file) { key throws(NTStatus) in try registry.saveKey(key, to: file, by: caller) }
   }
 
@@ -136,7 +136,7 @@ extension RegistryFileSystem {
     _ path: String, by newFile: String, savingTo oldFile: String, by caller: Caller
   ) throws(Failure) {
     try checkSource(newFile, by: caller)
-    try checkFile(oldFile, by: caller)
+    try checkTarget(oldFile, by: caller)
     try withKey(path, about: newFile, collision: "\(oldFile) is there already") { key throws(NTStatus) in
       guard !inodes.hasWriters(below: key) else { throw .sharingViolation }
       var root = key
@@ -215,6 +215,16 @@ extension RegistryFileSystem {
       throw Failure(Errno(rawValue: errno), "\(path): \(String(cString: strerror(errno)))")
     }
     guard status.st_mode & S_IFMT == S_IFREG else { throw Failure(.invalid, "\(path) is no file") }
+  }
+
+  /// A file that is made.
+  private func checkTarget(_ path: String, by caller: Caller) throws(Failure) {
+    try checkFile(path, by: caller)
+    var status = stat()
+    let folder = split(path).parent
+    guard stat(folder.isEmpty ? "/" : folder, &status) == 0 else {
+      throw Failure(Errno(rawValue: errno), "\(folder): \(String(cString: strerror(errno)))")
+    }
   }
 
   private func newKeyName(_ text: String) throws(Failure) -> UnicodeName {

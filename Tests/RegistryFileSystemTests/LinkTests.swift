@@ -127,6 +127,7 @@ import Testing
     #expect(try say("link\ta\t\\REGISTRY\\MACHINE\\TEST", fixture) == "error 17 there is a key of that name, which is no link\n")
     #expect(try say("link\tL\tHKLM", fixture).hasPrefix("error 22 'HKLM' is no complete name"))
     #expect(try say("replace\t\t/etc/passwd\t/etc/passwd", fixture).hasPrefix("error 117 /etc/passwd: that is no hive"))
+    #expect(try say("save\ta\t/nowhere/x", fixture).hasPrefix("error 2 /nowhere: "))
     #expect(try fixture.list() == ["a", "b"])
     #expect(try say("restore\t\t/nowhere/x", fixture).hasPrefix("error 2 /nowhere/x: "))
     #expect(try say("flush\t", fixture) == "ok\n")
@@ -149,6 +150,8 @@ import Testing
     let new = try fixture.fs.lookUp("v", in: 1).nodeID
     #expect(new != node)
     #expect(throws: Errno.noEntry) { _ = try fixture.fs.read(reader, offset: 0, size: 10, by: fixture.caller) }
+    // A length of nothing would be the end of the file to the kernel, and no failure to who reads.
+    #expect(try fixture.fs.attributes(of: node).size == 4)
     let file = try fixture.fs.open(new, flags: readOnly, by: fixture.caller).file
     #expect(try fixture.fs.read(file, offset: 0, size: 10, by: fixture.caller) == Array("one\n".utf8))
   }
