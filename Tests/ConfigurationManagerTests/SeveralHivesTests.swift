@@ -202,6 +202,31 @@ final class Folder {
     #expect(throws: NTStatus.invalidParameter) { try registry.unloadKey(key("HKLM/SYSTEM/Key"), by: somebody) }
   }
 
+  /// SEMANTICS 1.4: else a restore in between would be half listed.
+  @Test func subkeysAndValuesAreListedAsTheyAreAtOneMoment() throws {
+    let parent = try key("HKLM/SYSTEM")
+    for number in 0..<200 {
+      let late = UnicodeName("late\(number)")
+      let isBegun = KernelEvent()
+      var writer: SystemThread?
+      var isListed = false
+      _ = try registry.enumerate(
+        parent, by: somebody,
+        keys: { [registry] _, _, _ in
+          // Somebody who sets a value as soon as he is let.
+          writer = SystemThread(name: "late") {
+            isBegun.signal()
+            try? registry.setValue(of: parent, named: late, to: RegistryValue(type: .sz, data: []), by: somebody)
+          }
+          isBegun.wait()
+          for _ in 0..<100 { sched_yield() }
+        },
+        values: { name, _ in isListed = isListed || name == late })
+      writer?.join()
+      #expect(try !isListed && registry.exists(late, in: parent, among: .values))
+    }
+  }
+
   @Test func saveAndRestoreAreOneChangeEach() throws {
     let saved = folder.path + "/saved"
     let source = try key("HKLM/SYSTEM/Key")
