@@ -95,6 +95,7 @@ def windows():
     sample('edge-names.hiv', 'image', 'Users', 'Alice', 'ntuser.dat')
     sample('edge-names.hiv', 'image', 'Users', 'Alice', 'AppData', 'local', 'Microsoft', 'Windows', 'usrclass.DAT')
     sample('edge-names.hiv', 'image', 'Users', 'Bob', 'NTUSER.DAT')
+    sample('edge-names.hiv', 'image', 'Users', 'bob', 'NTUSER.DAT')
     sample('edge-names.hiv', 'outside', 'Eve', 'NTUSER.DAT')
     os.symlink(path('outside', 'Eve'), path('image', 'Users', 'Eve'))
     os.symlink('Alice', path('image', 'Users', 'Alias'))
@@ -106,7 +107,7 @@ def windows():
         check('windows: says what is where', len(told) == 5 and any(
             'usrclass.DAT is \\REGISTRY\\USER\\%s_Classes' % SID in line for line in told), m.text)
         skipped = [line for line in m.text.splitlines() if line.startswith('regward: skipped: ')]
-        check('windows: says what it leaves out, and why', len(skipped) == 4 and any('sam: it is damaged' in line for line in skipped)
+        check('windows: says what it leaves out, and why', len(skipped) == 5 and any('HKU/bob=' in line and 'taken' in line for line in skipped) and any('sam: it is damaged' in line for line in skipped)
               and any('DEFAULT is busy' in line for line in skipped)
               and sum('leads out of' in line and 'not followed' in line for line in skipped) == 2, m.text)
         check('windows: the hives work', os.readlink(m.at('HKLM', 'SYSTEM', 'CurrentControlSet')) == 'ControlSet001')
@@ -114,6 +115,10 @@ def windows():
         check('windows: status tells the files', len(files) == 5 and all(file.startswith(path('image')) for file in files), files)
     with Mount('-o', 'ro', '--windows', path('image')) as m:
         check('windows: DEFAULT is HKU/.DEFAULT', os.path.isdir(m.at('HKU', '.DEFAULT')), m.text)
+    for place in ['HKLM/A/B', 'HKCU/A']:
+        bad = Mount('%s=%s' % (place, software))
+        check('places: %s is none, and said' % place, bad.status == 1 and place + ' is no place for a hive' in bad.text, bad.text)
+        os.rmdir(bad.point)
     bad = Mount('--windows', path('outside'))
     check('windows: a tree without hives is 32', bad.status == 32 and 'no hive where Windows has them' in bad.text, bad.text)
     os.rmdir(bad.point)

@@ -137,9 +137,9 @@ def readers(place, restores, seed):
 # ---------------------------------------------------------------- kills
 
 def kill_during(place, dice, longest, *command):
-    """Whether the command had returned well when the daemon was killed, at a random moment of it."""
+    """Whether the command had returned well when the daemon was killed, at a random moment; `longest` is kept such that it is about even."""
     asked = subprocess.Popen([place.regward, *command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    time.sleep(dice.random() * longest)
+    time.sleep(dice.uniform(0.5, 1) * longest)
     was_done = asked.poll() == 0
     place.kill()
     asked.wait()
@@ -164,6 +164,7 @@ def kills(place, number, dice):
         if text not in whole.values(): problems.append((count, 'neither old nor new'))
         if was_done and text != whole[wanted]: problems.append((count, 'a restore that had returned is lost'))
         outcome = 'new' if text == whole[wanted] else 'old'
+        longest *= 0.9 if was_done else 1.1
         found['late' if was_done else outcome] += 1
         if text == whole[wanted]: now = wanted
     check('%d kills of a restore: the old tree or the new one' % number, not problems, problems[:5])
@@ -196,7 +197,9 @@ def replaces(place, number, dice):
             saved, damage = place.content(backup)
             if damage or saved != whole[now]: problems.append((count, 'the backup is not whole: %s' % damage))
         elif is_new: problems.append((count, 'the hive is new and there is no backup'))
-        if count >= 0: found['new' if is_new else 'old'] += 1
+        if count >= 0:
+            found['new' if is_new else 'old'] += 1
+            longest *= 0.9 if was_done else 1.1
         if is_new: now = wanted
         for name in os.listdir(place.folder):
             if name.startswith('backup'): os.unlink(place.path(name))
