@@ -76,7 +76,7 @@ extension RegistryFileSystem {
     guard path.contains(where: { $0 != "/" }) else {
       throw Failure(.invalid, "the root of a mount has the name of its place, and no other")
     }
-    try withKey(path, collision: "there is a key '\(newName)' already") { key throws(NTStatus) in
+    try withKey(path, collision: collision(name, "there is a key '\(newName)' already")) { key throws(NTStatus) in
       try refuseControlSet(named: name, in: registry.parent(of: key))
       try registry.renameKey(key, to: name, by: caller)
     }
@@ -90,7 +90,7 @@ extension RegistryFileSystem {
     guard target.uppercased().hasPrefix(#"\REGISTRY\"#) else {
       throw Failure(.invalid, #"'\#(target)' is no complete name, as \REGISTRY\MACHINE\SYSTEM\ControlSet001 is"#)
     }
-    try withKey(parent, collision: "there is a key of that name, which is no link") { key throws(NTStatus) in
+    try withKey(parent, collision: collision(name, "there is a key of that name, which is no link")) { key throws(NTStatus) in
       try refuseControlSet(named: name, in: key)
       try registry.setLink(named: name, in: key, to: UnicodeName(target), by: caller)
       dropTimes(of: key)
@@ -202,6 +202,10 @@ extension RegistryFileSystem {
     guard path.hasPrefix("/") else { throw Failure(.invalid, "a file is named by its whole path: '\(path)'") }
   }
 
+  private func collision(_ name: UnicodeName, _ text: String) -> String {
+    name.equalsIgnoringCase(Self.currentControlSetName) ? #"CurrentControlSet is there already, and follows Select\Current"# : text
+  }
+
   private func refuseControlSet(named name: UnicodeName, in key: KeyControlBlock?) throws(NTStatus) {
     guard let key, presentation.showsCurrentControlSet, name.equalsIgnoringCase(Self.currentControlSetName) else { return }
     guard try registry.queryControlSet(of: key) == nil else { throw .objectNameCollision }
@@ -248,6 +252,7 @@ extension RegistryFileSystem {
     _ path: String, about file: String? = nil, collision: String? = nil, invalid: String? = nil, _ body: (KeyControlBlock) throws(NTStatus) -> Result
   ) throws(Failure) -> Result {
     var isFound = false
+    var isPlace = false
     do throws(NTStatus) {
       var key = registry.root
       registry.retain(key)
@@ -262,6 +267,7 @@ extension RegistryFileSystem {
         key = child
       }
       isFound = true
+      isPlace = registry.isPlaceForHives(key)
       return try body(key)
     } catch {
       var failure = Failure(error)
@@ -270,6 +276,8 @@ extension RegistryFileSystem {
         failure.text = collision
       } else if isFound, error == .invalidParameter, let invalid {
         failure.text = invalid
+      } else if isPlace, error == .invalidParameter {
+        failure.text = "hives lie below it: it is no key of one itself"
       } else if let file, isFound, error != .accessDenied { failure.text = "\(file): \(failure.text)" }
       throw failure
     }

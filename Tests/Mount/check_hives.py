@@ -285,6 +285,16 @@ def loading():
         check('load: a file that is loaded is EBUSY, and said', status == 1 and 'is loaded already' in text, text)
         status, text = run(REGWARD, 'unload', m.at('HKLM'))
         check('unload: what is no hive is told', status == 1 and 'no hive is loaded there' in text, text)
+        for command in [('rename', m.at('HKLM'), 'X'), ('save', m.point, path('none.hiv')), ('restore', m.at('HKU'), path('samples', 'edge-names.hiv')),
+                        ('add', m.at('HKLM', 'L'), '--link', r'HKLM\SYSTEM')]:
+            status, text = run(REGWARD, *command)
+            check('load: %s where hives lie is refused, and said' % command[0], status == 1 and 'hives lie below it' in text, text)
+        run(REGWARD, 'load', place, user)
+        status, text = run('mv', place, m.at('HKU', 'S-2'))
+        check('load: a place is not renamed', status != 0 and os.listdir(m.at('HKU')) == ['S-1'], text)
+        status, text = run(REGWARD, 'rename', place, 'S-2')
+        check('load: nor by regward rename', status == 1 and os.listdir(m.at('HKU')) == ['S-1'], text)
+        check('load: nor removed', error_of(lambda: os.rmdir(place)) is not None and error_of(lambda: os.mkdir(m.at('HKU', 'x'))) is not None)
         race(m, place, user)
 
 
