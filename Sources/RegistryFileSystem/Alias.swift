@@ -1,4 +1,3 @@
-internal import ConfigurationManager
 internal import Synchronization
 
 /// A node that stands beside the registry's own and leads to a key, or shows it in another way.

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """check_hives.py BIN-DIRECTORY
 
-Several hives in one mount, `--windows`, links, CurrentControlSet and the views of /%ctl/, through real mounts and with real programs.
+Several hives in one mount, `--windows`, links, CurrentControlSet and the views of /%ctl/, through real mounts and with real programs:
+SEMANTICS 1.6, 1.8 to 1.13, 5.14 to 5.18.
 BIN-DIRECTORY holds regward and make-hive-samples. Needs root.
 
 Prints PASS or FAIL and a name for each check and closes with `N passed, N failed`; exits with 1 when anything failed.
