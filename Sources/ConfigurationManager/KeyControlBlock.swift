@@ -52,6 +52,9 @@ package final class KeyControlBlock: @unchecked Sendable {
   /// The high half of its number.
   package var hiveNumber: UInt32 { hive.number }
 
+  /// Whether it is the root of a hive, at whichever place.
+  var isHiveRoot: Bool { parent.map { $0.hive !== hive } ?? !hive.isNamespace }
+
   /// Whether the two keys lie in one hive.
   package func isOfHive(_ other: KeyControlBlock) -> Bool { hive === other.hive }
 

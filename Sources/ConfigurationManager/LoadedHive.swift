@@ -52,7 +52,10 @@ final class LoadedHive: Sendable {
   /// Makes every change so far survive power loss.
   func sync() throws(HiveError) {
     guard let log, log.needsSync else { return }
-    try lock.withExclusive { (hive) throws(HiveError) in try hive.checkOutside() }
+    try lock.withExclusive { (hive) throws(HiveError) in
+      // It may have been unloaded meanwhile, all of it on the disk and its file somebody else's.
+      if log.needsSync { try hive.checkOutside() }
+    }
     try log.sync()
   }
 

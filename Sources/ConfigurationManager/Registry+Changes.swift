@@ -257,7 +257,7 @@ extension Registry {
 
   // MARK: The one shape
 
-  private func admit(
+  func admit(
     _ key: KeyControlBlock, by caller: Caller, through object: KeyObject? = nil,
     _ operation: (KeyReference) -> RegistryOperation
   ) throws(NTStatus) -> Admission {

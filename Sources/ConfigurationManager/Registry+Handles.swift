@@ -83,16 +83,20 @@ extension Registry {
     ) { () throws(NTStatus) in try querySecurity(of: key) }
   }
 
-  /// The subkeys in the hive's order (NtEnumerateKey); one that a callback refuses is left out. True when something of the hive
-  /// was.
-  package func enumerateKeys(
-    of key: KeyControlBlock, by caller: Caller, through object: KeyObject? = nil,
-    _ body: (UnicodeName, _ identity: UInt64, _ isLink: Bool) -> Void
-  ) throws(NTStatus) -> Set<Int> {
-    guard callbacks.isWatched(.preEnumerateKey, .postEnumerateKey) else { return try enumerateKeys(of: key, body) }
+  /// The subkeys (NtEnumerateKey) and values (NtEnumerateValueKey) of one moment, in the hive's order; one that a callback refuses
+  /// is left out. What of the hive was left out, as offsets in its file.
+  package func enumerate(
+    _ key: KeyControlBlock, by caller: Caller, through object: KeyObject? = nil,
+    keys body: (UnicodeName, _ identity: UInt64, _ isLink: Bool) -> Void,
+    values valueBody: (UnicodeName, _ identity: UInt64) -> Void
+  ) throws(NTStatus) -> (keys: Set<Int>, values: Set<Int>) {
+    guard
+      callbacks.isWatched(.preEnumerateKey, .postEnumerateKey) || callbacks.isWatched(.preEnumerateValueKey, .postEnumerateValueKey)
+    else { return try enumerate(key, keys: body, values: valueBody) }
     // Listed first: no lock is held while a callback runs.
     var names: [(UnicodeName, UInt64, Bool)] = []
-    let lost = try enumerateKeys(of: key) { names.append(($0, $1, $2)) }
+    var valueNames: [(UnicodeName, UInt64)] = []
+    let lost = try enumerate(key, keys: { names.append(($0, $1, $2)) }, values: { valueNames.append(($0, $1)) })
     for (index, (name, identity, isLink)) in names.enumerated() {
       // Refused is not shown.
       try? ask(
@@ -100,24 +104,11 @@ extension Registry {
         { .enumerateKey(key: $0, index: index, name: name) }
       ) { () throws(NTStatus) in body(name, identity, isLink) }
     }
-    return lost
-  }
-
-  /// The values in the hive's order (NtEnumerateValueKey), as for subkeys.
-  package func enumerateValues(
-    of key: KeyControlBlock, by caller: Caller, through object: KeyObject? = nil,
-    _ body: (UnicodeName, _ identity: UInt64) -> Void
-  ) throws(NTStatus) -> Set<Int> {
-    guard callbacks.isWatched(.preEnumerateValueKey, .postEnumerateValueKey) else {
-      return try enumerateValues(of: key, body)
-    }
-    var names: [(UnicodeName, UInt64)] = []
-    let lost = try enumerateValues(of: key) { names.append(($0, $1)) }
-    for (index, (name, identity)) in names.enumerated() {
+    for (index, (name, identity)) in valueNames.enumerated() {
       try? ask(
         .preEnumerateValueKey, .postEnumerateValueKey, of: key, by: caller, through: object,
         { .enumerateValueKey(key: $0, index: index, valueName: name) }
-      ) { () throws(NTStatus) in body(name, identity) }
+      ) { () throws(NTStatus) in valueBody(name, identity) }
     }
     return lost
   }

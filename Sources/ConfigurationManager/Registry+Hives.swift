@@ -15,7 +15,8 @@ extension Registry {
     guard let parent else { throw .objectNameNotFound }
     defer { close(parent) }
     let rootCell = hive.rootKey
-    let number = hives.withLock { $0.reduce(0) { max($0, $1.number) } } + 1
+    // Never that of one that was unloaded: the kernel may still hold values of it, by their numbers.
+    let number = nextHive.add(1, ordering: .relaxed).oldValue
     let loaded = LoadedHive(hive, number: number)
     try root.hive.lock.withExclusive { namespace throws(NTStatus) in
       do throws(HiveError) {
@@ -112,7 +113,33 @@ extension Registry {
     _ key: KeyControlBlock, from file: String, flags: UInt32 = 0, by caller: Caller, onChange: () -> Void = {}
   ) throws(NTStatus) {
     guard flags & ~Self.forceRestore == 0 else { throw .invalidParameter }
-    let source = try openSource(file)
+    try restoreKey(key, from: try openSource(file), named: file, flags: flags, by: caller, onChange: onChange)
+  }
+
+  /// The same from bytes. Throws `registryCorrupt` for what is no hive.
+  package func restoreKey(
+    _ key: KeyControlBlock, from file: UnnamedFile, by caller: Caller, onChange: () -> Void = {}
+  ) throws(NTStatus) {
+    try restoreKey(key, from: try Self.openSource(file), named: file.name, flags: 0, by: caller, onChange: onChange)
+  }
+
+  private static func openSource(_ file: UnnamedFile) throws(NTStatus) -> Hive {
+    do throws(HiveError) {
+      let hive = try Hive(device: file.device, access: .readOnly)
+      // It may have been cut while it was written: what is not whole is not taken.
+      try hive.checkStructure()
+      return hive
+    } catch { throw NTStatus(error) }
+  }
+
+  /// Whether `caller` may restore the key, before what from is known.
+  package func admitRestoreKey(_ key: KeyControlBlock, by caller: Caller) throws(NTStatus) {
+    _ = try admit(key, by: caller) { .restoreKey(key: $0, sourceFile: "", flags: 0) }
+  }
+
+  private func restoreKey(
+    _ key: KeyControlBlock, from source: borrowing Hive, named file: String, flags: UInt32, by caller: Caller, onChange: () -> Void
+  ) throws(NTStatus) {
     try dispatch(key, by: caller, through: nil, { .restoreKey(key: $0, sourceFile: file, flags: flags) }) {
       hive throws(HiveError) in
       try hive.restoreKey(key.cell, from: source, key: source.rootKey, time: .now())
@@ -135,11 +162,9 @@ extension Registry {
     let source = try openSource(newFile)
     try dispatch(root, by: caller, through: nil, { .replaceKey(key: $0, newFile: newFile, oldFile: oldFile) }) {
       hive throws(HiveError) in
-      let old = try Self.newFile(oldFile)
-      do throws(HiveError) {
-        try hive.saveKey(root.cell, to: old, time: .now())
-        try hive.restoreKey(root.cell, from: source, key: source.rootKey, time: .now())
-      } catch {
+      let time = FileTime.now()
+      try Self.makeFile(oldFile) { device throws(HiveError) in try hive.saveKey(root.cell, to: device, time: time) }
+      do throws(HiveError) { try hive.restoreKey(root.cell, from: source, key: source.rootKey, time: time) } catch {
         unlink(oldFile)
         throw error
       }
@@ -155,16 +180,34 @@ extension Registry {
   package func saveKey(
     _ key: KeyControlBlock, to file: String, format: SaveFormat = .latest, by caller: Caller
   ) throws(NTStatus) {
+    try askSaveKey(key, to: file, format: format, by: caller) { hive throws(HiveError) in
+      try Self.makeFile(file) { device throws(HiveError) in try hive.saveKey(key.cell, to: device, time: .now()) }
+    }
+  }
+
+  /// The same to a file without a name.
+  package func saveKey(_ key: KeyControlBlock, to file: UnnamedFile, by caller: Caller) throws(NTStatus) {
+    try askSaveKey(key, to: file.name, format: .latest, by: caller) { hive throws(HiveError) in
+      try hive.saveKey(key.cell, to: file.device, time: .now())
+    }
+  }
+
+  /// Whether `caller` may read what was saved of the key.
+  package func askSaveKey(_ key: KeyControlBlock, by caller: Caller) throws(NTStatus) {
+    try ask(
+      .preSaveKey, .postSaveKey, of: key, by: caller, through: nil, { .saveKey(key: $0, file: "", format: .latest) }
+    ) { () throws(NTStatus) in }
+  }
+
+  private func askSaveKey(
+    _ key: KeyControlBlock, to file: String, format: SaveFormat, by caller: Caller,
+    _ body: (borrowing Hive) throws(HiveError) -> Void
+  ) throws(NTStatus) {
     guard !key.hive.isNamespace else { throw .invalidParameter }
     try ask(.preSaveKey, .postSaveKey, of: key, by: caller, through: nil, { .saveKey(key: $0, file: file, format: format) }) {
       () throws(NTStatus) in
-      try read(key) { hive throws(HiveError) in
-        let device = try Self.newFile(file)
-        do throws(HiveError) { try hive.saveKey(key.cell, to: device, time: .now()) } catch {
-          unlink(file)
-          throw error
-        }
-      }
+      // The copy is made in memory.
+      try saving.withLock { (_) throws(NTStatus) in try read(key, body) }
     }
   }
 
@@ -178,10 +221,8 @@ extension Registry {
         for number in 0..<100 {
           let path = hive.deviceName + ".unsaved" + (number > 0 ? "\(number)" : "")
           do throws(HiveError) {
-            let device = try Self.newFile(path)
-            do throws(HiveError) { try hive.saveKey(hive.rootKey, to: device, time: .now()) } catch {
-              unlink(path)
-              return nil
+            try Self.makeFile(path) { device throws(HiveError) in
+              try hive.saveKey(hive.rootKey, to: device, time: .now())
             }
             return path
           } catch {
@@ -193,9 +234,30 @@ extension Registry {
     }
   }
 
-  private static func newFile(_ path: String) throws(HiveError) -> FileDevice {
-    do throws(HiveError) { return try FileDevice(path: path, mode: .new) } catch {
-      if case .device(_, _, EEXIST) = error { throw .nameCollision }
+  /// Makes the file at `path`, mode 0600: whole and durable, or not there. Who is killed meanwhile leaves `PATH.part-…` behind. Throws
+  /// `nameCollision` where there is a file.
+  private static func makeFile(
+    _ path: String, _ body: (FileDevice) throws(HiveError) -> Void
+  ) throws(HiveError) {
+    var status = stat()
+    guard lstat(path, &status) != 0 else { throw .nameCollision }
+    let partial = path + ".part-" + String(UInt64.random(in: 0 ... .max), radix: 16)
+    let device = try FileDevice(path: partial, mode: .new)
+    defer { unlink(partial) }
+    try body(device)
+    // Unlike rename(2), link(2) never takes the place of what somebody else has made there since.
+    if link(partial, path) != 0 {
+      guard errno != EEXIST else { throw .nameCollision }
+      // File systems without hard links: the name is taken first.
+      _ = try FileDevice(path: path, mode: .new)
+      guard rename(partial, path) == 0 else {
+        let failure = errno
+        unlink(path)
+        throw .device(operation: "rename", name: partial, errno: failure)
+      }
+    }
+    do throws(HiveError) { try HiveFile.syncName(of: path) } catch {
+      unlink(path)
       throw error
     }
   }

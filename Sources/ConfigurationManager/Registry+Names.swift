@@ -34,6 +34,15 @@ extension Registry {
     return path
   }
 
+  /// Whether hives can be loaded below the root.
+  package var hasSeveralHives: Bool { root.hive.isNamespace }
+
+  /// Whether it is the root of several hives, `HKLM` or `HKU`: there is nothing in it but hives.
+  package func isPlaceForHives(_ key: KeyControlBlock) -> Bool { key.hive.isNamespace }
+
+  /// The key that it lies in; nil for the root.
+  package func parent(of key: KeyControlBlock) -> KeyControlBlock? { key.parent }
+
   /// Steps from the root down to the key.
   package func depth(of key: KeyControlBlock) throws(NTStatus) -> Int {
     Self.components(of: try completeName(of: key)).count - rootComponents.count

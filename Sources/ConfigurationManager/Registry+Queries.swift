@@ -92,6 +92,26 @@ extension Registry {
     }
   }
 
+  /// The name of the control set in use, `ControlSet001` as `Select\Current` says, where the key is the root of a SYSTEM hive that has no key
+  /// `CurrentControlSet` of its own; nil for any other key. Damage there is as if it were not one.
+  package func queryControlSet(of key: KeyControlBlock) throws(NTStatus) -> UnicodeName? {
+    guard key.isHiveRoot else { return nil }
+    return try read(key) { hive throws(HiveError) in (try? Self.controlSet(below: key.cell, hive)) ?? nil }
+  }
+
+  private static func controlSet(below root: CellIndex, _ hive: borrowing Hive) throws(HiveError) -> UnicodeName? {
+    guard try findKey(currentControlSetName, in: root, ordinal: 1, hive) == nil,
+      let select = try findKey("Select", in: root, ordinal: 1, hive),
+      let value = try findValue("Current", in: select, ordinal: 1, hive), try hive.valueNode(at: value).type == .dword
+    else { return nil }
+    let data = try hive.data(ofValue: value)
+    guard data.count == 4 else { return nil }
+    let digits = String(data.reversed().reduce(0) { $0 << 8 | UInt32($1) })
+    return UnicodeName("ControlSet" + String(repeating: "0", count: max(0, 3 - digits.count)) + digits)
+  }
+
+  package static let currentControlSetName: UnicodeName = "CurrentControlSet"
+
   package static let linkValueName: UnicodeName = "SymbolicLinkValue"
 
   /// A key's flags as they lie in its node.
@@ -147,36 +167,54 @@ extension Registry {
   package func enumerateKeys(
     of key: KeyControlBlock, _ body: (UnicodeName, _ identity: UInt64, _ isLink: Bool) -> Void
   ) throws(NTStatus) -> Set<Int> {
-    try read(key) { hive throws(HiveError) in
-      var lost: Set<Int> = []
-      func lose(_ error: HiveError) { lost.insert(error.damageOffset ?? key.cell.fileOffset) }
-      try hive.forEachSubkey(of: key.cell, from: 0, damaged: lose) { _, cell throws(HiveError) in
-        do throws(HiveError) {
-          let node = try hive.subkey(at: cell, of: key.cell)
-          body(
-            try hive.keyName(at: cell), key.hive.exit(at: cell)?.identity ?? key.hive.identity(cell), node.isLink)
-        } catch { lose(error) }
-        return true
-      }
-      return lost
-    }
+    try read(key) { hive throws(HiveError) in try Self.enumerateKeys(of: key, hive, body) }
   }
 
   /// Calls `body` for each value in the hive's order, as for subkeys.
   package func enumerateValues(
     of key: KeyControlBlock, _ body: (UnicodeName, _ identity: UInt64) -> Void
   ) throws(NTStatus) -> Set<Int> {
+    try read(key) { hive throws(HiveError) in Self.enumerateValues(of: key, hive, body) }
+  }
+
+  /// Subkeys and values as they are at one moment.
+  func enumerate(
+    _ key: KeyControlBlock, keys: (UnicodeName, _ identity: UInt64, _ isLink: Bool) -> Void,
+    values: (UnicodeName, _ identity: UInt64) -> Void
+  ) throws(NTStatus) -> (keys: Set<Int>, values: Set<Int>) {
     try read(key) { hive throws(HiveError) in
-      var lost: Set<Int> = []
-      func lose(_ error: HiveError) { lost.insert(error.damageOffset ?? key.cell.fileOffset) }
-      do throws(HiveError) {
-        try hive.forEachValue(of: key.cell, from: 0) { _, cell throws(HiveError) in
-          do throws(HiveError) { body(try hive.valueName(at: cell), key.hive.identity(cell)) } catch { lose(error) }
-          return true
-        }
-      } catch { lose(error) }
-      return lost
+      (try Self.enumerateKeys(of: key, hive, keys), Self.enumerateValues(of: key, hive, values))
     }
+  }
+
+  private static func enumerateKeys(
+    of key: KeyControlBlock, _ hive: borrowing Hive, _ body: (UnicodeName, _ identity: UInt64, _ isLink: Bool) -> Void
+  ) throws(HiveError) -> Set<Int> {
+    var lost: Set<Int> = []
+    func lose(_ error: HiveError) { lost.insert(error.damageOffset ?? key.cell.fileOffset) }
+    try hive.forEachSubkey(of: key.cell, from: 0, damaged: lose) { _, cell throws(HiveError) in
+      do throws(HiveError) {
+        let node = try hive.subkey(at: cell, of: key.cell)
+        body(
+          try hive.keyName(at: cell), key.hive.exit(at: cell)?.identity ?? key.hive.identity(cell), node.isLink)
+      } catch { lose(error) }
+      return true
+    }
+    return lost
+  }
+
+  private static func enumerateValues(
+    of key: KeyControlBlock, _ hive: borrowing Hive, _ body: (UnicodeName, _ identity: UInt64) -> Void
+  ) -> Set<Int> {
+    var lost: Set<Int> = []
+    func lose(_ error: HiveError) { lost.insert(error.damageOffset ?? key.cell.fileOffset) }
+    do throws(HiveError) {
+      try hive.forEachValue(of: key.cell, from: 0) { _, cell throws(HiveError) in
+        do throws(HiveError) { body(try hive.valueName(at: cell), key.hive.identity(cell)) } catch { lose(error) }
+        return true
+      }
+    } catch { lose(error) }
+    return lost
   }
 
   /// Bytes of a key's hive: all of it, and those free for new cells. Throws `registryCorrupt`.

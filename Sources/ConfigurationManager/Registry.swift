@@ -57,6 +57,10 @@ package final class Registry: Sendable {
   let changes = Atomic<UInt64>(0)
   /// A log is large.
   let flushWanted = KernelEvent()
+  /// The number of the hive that is loaded next.
+  let nextHive = Atomic<UInt32>(1)
+  /// One key at a time is saved. Taken before the hive's lock.
+  let saving = Mutex(())
   let onStop = Mutex<(@Sendable (String, HiveError) -> Void)?>(nil)
   private struct Watcher { weak var object: (any KeyWatcher)? }
   private let watcher = Mutex(Watcher())

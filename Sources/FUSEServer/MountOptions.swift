@@ -18,6 +18,8 @@ package struct MountOptions: Hashable, Sendable {
   package var userID: UInt32?
   package var groupID: UInt32?
   package var umask: UInt32 = 0o022
+  /// A SYSTEM hive has a link `CurrentControlSet`.
+  package var showsCurrentControlSet = true
   /// When a change survives power loss.
   package var durability = Durability.fsync
   /// What mount(8) shows as the device; nil: the hive's path.
@@ -69,12 +71,15 @@ package struct MountOptions: Hashable, Sendable {
         throw Problem(description: "option sync: \(value) is none of \(words)")
       }
       durability = known
+    case ("ccs", let value?):
+      guard ["on", "off"].contains(value) else { throw Problem(description: "option ccs: \(value) is neither on nor off") }
+      showsCurrentControlSet = value == "on"
     case ("uid", let value?): userID = try Self.number(value, of: name, radix: 10)
     case ("gid", let value?): groupID = try Self.number(value, of: name, radix: 10)
     case ("umask", let value?):
       umask = try Self.number(value, of: name, radix: 8)
       guard umask <= 0o777 else { throw Problem(description: "option umask: \(value) is more than 777") }
-    case ("policy", _), ("log", _), ("at", _), ("fsname", _), ("uid", nil), ("gid", nil), ("umask", nil):
+    case ("policy", _), ("log", _), ("at", _), ("fsname", _), ("ccs", nil), ("uid", nil), ("gid", nil), ("umask", nil):
       throw Problem(description: "option \(name) needs a value: \(name)=…")
     case ("ro", _?), ("rw", _?), ("force", _?), ("allow_other", _?), ("log-processes", _?):
       throw Problem(description: "option \(name) takes no value")

@@ -31,8 +31,13 @@ package struct Presentation: Sendable {
   package var groupID: UInt32
   package var directoryPermissions: UInt32
   package var filePermissions: UInt32
+  /// A SYSTEM hive has a link `CurrentControlSet`.
+  package var showsCurrentControlSet: Bool
 
-  package init(userID: UInt32, groupID: UInt32, umask: UInt32, isReadOnly: Bool) {
+  package init(
+    userID: UInt32, groupID: UInt32, umask: UInt32, isReadOnly: Bool, showsCurrentControlSet: Bool = true
+  ) {
+    self.showsCurrentControlSet = showsCurrentControlSet
     self.userID = userID
     self.groupID = groupID
     // A read-only mount shows what can be done with it.

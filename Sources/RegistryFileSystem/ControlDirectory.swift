@@ -11,6 +11,8 @@ enum ControlFile: CaseIterable, Sendable {
   case status
   /// What was counted since the mount, in Prometheus' text format.
   case stats
+  /// The rules in force with their hits, for people.
+  case rules
 
   var nodeID: UInt64 {
     switch self {
@@ -18,6 +20,7 @@ enum ControlFile: CaseIterable, Sendable {
     case .command: 3
     case .status: 4
     case .stats: 5
+    case .rules: 6
     }
   }
 
@@ -27,11 +30,12 @@ enum ControlFile: CaseIterable, Sendable {
     case .command: "cmd"
     case .status: "status"
     case .stats: "stats"
+    case .rules: "rules"
     }
   }
 
   /// What the directory holds.
-  static let files: [ControlFile] = [.command, .status, .stats]
+  static let files: [ControlFile] = [.command, .status, .stats, .rules]
 
   init?(inRoot name: some Collection<UInt8>) {
     guard name.elementsEqual(Self.directory.name.utf8) else { return nil }
@@ -57,6 +61,8 @@ package protocol ControlHandler: AnyObject, Sendable {
   func status() -> String
   /// The content of `/%ctl/stats`.
   func stats() -> String
+  /// The content of `/%ctl/rules`.
+  func ruleListing() -> String
 }
 
 /// Who wants to know of values that are opened.

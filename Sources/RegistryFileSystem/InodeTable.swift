@@ -72,6 +72,9 @@ final class InodeTable: KeyWatcher {
   /// The number of a key or value, a multiple of 8, with the view in its lowest bit.
   private static func place(_ identity: UInt64, isRaw: Bool) -> UInt64 { isRaw ? identity | 1 : identity }
 
+  /// Beside those of values: no value has this in its lowest bits.
+  private static func place(_ alias: Alias, of key: KeyControlBlock) -> UInt64 { key.id << 8 | alias.number << 3 | 2 }
+
   private let registry: Registry
   private let state: Mutex<State>
 
@@ -232,6 +235,22 @@ final class InodeTable: KeyWatcher {
     }
   }
 
+  /// The node of an alias of a key that the caller holds; the table takes over (or gives back) that hold. One look-up more.
+  func remember(_ alias: Alias, of key: KeyControlBlock) -> Node {
+    let place = Self.place(alias, of: key)
+    let (node, isKnown) = state.withLock { state -> (Node, Bool) in
+      if let index = state.slot(at: place), let node = state.slots[index].node {
+        state.slots[index].lookedUp()
+        return (node, true)
+      }
+      let node = add(&state) { Node(id: $0, generation: $1, kind: .alias(alias, of: key)) }
+      state.put(Int(node.id), at: place)
+      return (node, false)
+    }
+    if isKnown { registry.close(key) }
+    return node
+  }
+
   /// A new value that is not in the hive yet. One look-up.
   func rememberPending(_ content: Node.ValueState, isRaw: Bool) -> Node {
     registry.retain(content.parent)
@@ -381,7 +400,7 @@ final class InodeTable: KeyWatcher {
       case .restingValue(let parent): held = parent
       case .node(let node):
         switch node.kind {
-        case .key(let key, _): held = key
+        case .key(let key, _), .alias(_, let key): held = key
         case .value:
           guard let content = node.value?.withLock({ ($0.pendingFile != nil, $0.parent) }) else { return nil }
           // Still to be set: its release comes later than the kernel's forget only in theory, but then it must be found.
@@ -450,7 +469,7 @@ final class InodeTable: KeyWatcher {
   /// What takes the place of a node that nobody holds; nil: it stays.
   private func rested(_ state: inout State, _ index: Int, _ node: Node) -> Occupant? {
     switch node.kind {
-    case .control: return nil
+    case .control, .alias: return nil
     case .value:
       guard let resting = RestingNode(value: node), let parent = node.value?.withLock({ $0.parent }) else { return nil }
       state.slots[index].resting = resting

@@ -10,6 +10,7 @@ final class Node: Sendable {
     /// `isRaw`: the `%raw` view, its own file with the value's bytes.
     case value(isRaw: Bool)
     case control(ControlFile)
+    case alias(Alias, of: KeyControlBlock)
   }
 
   /// What changes of a value's file. Guarded by the node's mutex, which is the last in the lock order.
@@ -65,7 +66,7 @@ final class Node: Sendable {
   /// Tells apart the nodes that had the same id one after the other.
   let generation: UInt64
   let kind: Kind
-  /// Nil for keys and control files.
+  /// Nil for all but values.
   let value: ValueContent?
   /// For a key: its attributes were told since the kernel was last told to forget them, or forgot them by itself.
   let isTold = Atomic(false)

@@ -29,11 +29,13 @@ package final class OpenFile: Sendable {
   let opener: Caller
   let state: Mutex<State>
   let control: ControlSession?
+  let view: ViewSession?
 
   init(
     node: Node, isWritable: Bool, appends: Bool, isJudged: Bool = false, opener: Caller, state: consuming sending State,
-    control: ControlSession? = nil
+    control: ControlSession? = nil, view: ViewSession? = nil
   ) {
+    self.view = view
     self.node = node
     self.isWritable = isWritable
     self.appends = appends
@@ -44,5 +46,5 @@ package final class OpenFile: Sendable {
   }
 
   /// Answers differ from read to read: the kernel must not keep them.
-  package var needsDirectIO: Bool { isWritable || isJudged || control != nil }
+  package var needsDirectIO: Bool { isWritable || isJudged || control != nil || view != nil }
 }

@@ -19,7 +19,13 @@ extension RegistryFileSystem {
     if let size {
       guard node.value != nil else {
         // The command file is opened with O_TRUNC by every shell.
-        if case .control = node.kind { return (try attributes(of: node), nil) }
+        switch node.kind {
+        case .control: return (try attributes(of: node), nil)
+        case .alias(.file, _):
+          if let file, let view = file.view { try resize(view, of: file, to: size, by: caller) }
+          return (try attributes(of: node), nil)
+        case .key, .value, .alias: break
+        }
         throw .isDirectory
       }
       if let file {
@@ -61,6 +67,7 @@ extension RegistryFileSystem {
       return Attributes(
         kind: .directory, inode: Self.inode(now.identity), permissions: presentation.directoryPermissions,
         links: UInt32(clamping: 2 + now.subkeyCount), size: 0, modified: now.lastWriteTime, isCacheable: true)
+    case .alias(let alias, let key): return try attributes(of: alias, of: key, node)
     case .value(let isRaw): return try attributes(ofValue: node, isRaw: isRaw)
     }
   }
@@ -69,7 +76,8 @@ extension RegistryFileSystem {
     guard let state = node.value?.withLock({ state in
       (
         state.parent, state.identity, state.isDeleted, state.pendingFile != nil, state.writers, state.unsavedSize, state.generation,
-        state.size.flatMap { $0.generation == state.generation ? $0.bytes : nil }
+        // Of one that is gone the last one known: with none, the kernel would not ask for what an open handle still has to tell.
+        state.size.flatMap { $0.generation == state.generation || state.isDeleted ? $0.bytes : nil }
       )
     }) else { throw .noEntry }
     let (parent, identity, isDeleted, isPending, writers, unsavedSize, generation, knownSize) = state
@@ -77,7 +85,10 @@ extension RegistryFileSystem {
       kind: .file, inode: isPending ? 1 << 40 + node.id : Self.inode(identity) + (isRaw ? 1 << 39 : 0),
       permissions: presentation.filePermissions, links: isDeleted ? 0 : 1, size: isPending ? unsavedSize ?? 0 : 0,
       modified: FileTime(rawValue: 0), isCacheable: false)
-    if isDeleted { return attributes }
+    if isDeleted {
+      attributes.size = knownSize ?? attributes.size
+      return attributes
+    }
     if isPending {
       do { attributes.modified = try registry.query(parent).lastWriteTime } catch { throw Errno(error) }
       return attributes
@@ -104,6 +115,32 @@ extension RegistryFileSystem {
     return attributes
   }
 
+  private func attributes(of alias: Alias, of key: KeyControlBlock, _ node: Node) throws(Errno) -> Attributes {
+    // Above what values that are not set yet, and what is lost, have.
+    var attributes = Attributes(
+      kind: .file, inode: 3 << 40 + node.id, permissions: 0o777, links: 1, size: 0, modified: .now(), isCacheable: false)
+    switch alias {
+    case .currentControlSet:
+      attributes.kind = .link
+      attributes.size = try currentControlSet(in: key).count
+      do throws(NTStatus) {
+        let hive = try registry.query(key)
+        attributes.inode = Self.inode(ofControlSetIn: hive.identity)
+        attributes.modified = hive.lastWriteTime
+      } catch { throw Errno(error) }
+    case .directory:
+      attributes.kind = .directory
+      attributes.links = 2
+      attributes.permissions = presentation.directoryPermissions & 0o555
+    case .file(let view, let size):
+      let isWritten = ControlView.all[view].direction == .written
+      // To restore a key is to make and remove files.
+      attributes.permissions = isWritten ? presentation.directoryPermissions & 0o222 : presentation.filePermissions & 0o444
+      attributes.size = size.value
+    }
+    return attributes
+  }
+
   func attributes(of file: ControlFile) -> Attributes {
     Attributes(
       kind: file == .directory ? .directory : .file, inode: file.nodeID,
@@ -116,6 +153,9 @@ extension RegistryFileSystem {
     // The hive's number above everything else that makes numbers.
     (identity >> 32) << 42 | (identity & 0xFFFF_FFFF) / 8 + 16
   }
+
+  /// Of the `CurrentControlSet` of the hive whose root has this number.
+  static func inode(ofControlSetIn root: UInt64) -> UInt64 { (root >> 32) << 42 | 3 << 40 }
 
   // MARK: Exact invalidation
 

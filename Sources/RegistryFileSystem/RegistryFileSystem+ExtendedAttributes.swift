@@ -57,7 +57,7 @@ extension RegistryFileSystem {
         names.append("user.reg.type")
         if !ValueCodec.isLossless(try current(node).value) { names.append("user.reg.data") }
       case .key(let key, _): if try registry.queryClass(of: key) != nil { names.append("user.reg.class") }
-      case .control: break
+      case .control, .alias: break
       }
     } catch { throw Errno(error) }
     return names.flatMap { Array($0.utf8) + [0] }

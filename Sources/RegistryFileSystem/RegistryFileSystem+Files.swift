@@ -18,7 +18,12 @@ extension RegistryFileSystem {
     _ nodeID: UInt64, flags: Int32, as type: ValueType?, by caller: Caller
   ) throws(Errno) -> (file: OpenFile, keepsCache: Bool) {
     guard let node = inodes.node(nodeID) else { throw .noEntry }
-    if case .control(let file) = node.kind { return (try open(file, node, by: caller), false) }
+    switch node.kind {
+    case .control(let file): return (try open(file, node, by: caller), false)
+    case .alias(.file(let view, let size), let key):
+      return (try openView(ControlView.all[view], size, of: key, node, flags: flags, by: caller), false)
+    case .key, .value, .alias: break
+    }
     guard let value = node.value else { throw .isDirectory }
     // O_TRUNC alone is a change too.
     let isWritable = flags & O_ACCMODE != O_RDONLY || flags & O_TRUNC != 0
@@ -65,6 +70,7 @@ extension RegistryFileSystem {
     switch file {
     case .status: session.preset(handler.status())
     case .stats: session.preset(handler.stats())
+    case .rules: session.preset(handler.ruleListing())
     case .directory, .command: break
     }
     return OpenFile(
@@ -79,7 +85,7 @@ extension RegistryFileSystem {
     let spelled = Self.bytes(name)
     guard !registry.isReadOnly else { throw .readOnly }
     if parent == InodeTable.root, ControlFile(inRoot: spelled) != nil { throw .notPermitted }
-    if let node = inodes.node(parent), case .control = node.kind { throw .notPermitted }
+    try refuseControl(inodes.node(parent))
     let key = try key(of: parent)
     let wanted = try newName(spelled, isKey: false)
     // The value may be there under another type: then it gets this one.
@@ -129,6 +135,7 @@ extension RegistryFileSystem {
   /// Bytes of the text from `offset` on, at most `size`.
   package func read(_ file: OpenFile, offset: Int, size: Int, by caller: Caller) throws(Errno) -> [UInt8] {
     if let control = file.control { return control.read(size) }
+    if let view = file.view { return try read(view, offset: offset, size: size, by: caller) }
     if let (parent, name) = file.node.value?.withLock({ ($0.parent, $0.name) }), registry.callbacks.isQueryWatched(of: name) {
       // By the process that reads, whoever has opened it.
       do { try registry.queryValue(of: parent, named: name, by: caller) { () throws(NTStatus) in } } catch {
@@ -153,6 +160,7 @@ extension RegistryFileSystem {
       try control.write(bytes) { execute($0, by: caller) }
       return
     }
+    if let view = file.view { return try write(view, of: file, bytes, offset: offset, by: caller) }
     guard file.isWritable, let value = file.node.value else { throw .badDescriptor }
     let (parent, name, ownType) = value.withLock { ($0.parent, $0.name, $0.type) }
     let type = file.state.withLock { $0.type } ?? ownType
@@ -194,6 +202,10 @@ extension RegistryFileSystem {
   /// close(2) and dup2(2): sets the value once if this handle has written. The node returned has pages to be dropped.
   package func flush(_ file: OpenFile, by caller: Caller) throws(Errno) -> UInt64? {
     guard file.isWritable, file.control == nil else { return nil }
+    if let view = file.view {
+      try flush(view, of: file, by: caller)
+      return nil
+    }
     let (failure, hasWritten) = file.state.withLock { ($0.failure, $0.hasWritten) }
     if let failure { throw failure }
     if hasWritten { return try set(file, by: caller) }
@@ -228,6 +240,7 @@ extension RegistryFileSystem {
   /// The last reference is gone. A handle that created or emptied the value and wrote nothing sets it now, by the leave it got at
   /// open: this request names no caller.
   package func release(_ file: OpenFile) {
+    if file.view != nil { return releaseView() }
     guard let value = file.node.value else { return }
     guard file.isWritable else {
       value.withLock { $0.readers -= 1 }

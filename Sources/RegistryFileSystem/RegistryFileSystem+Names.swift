@@ -11,6 +11,7 @@ extension RegistryFileSystem {
     let key = try key(of: parent)
     try refuseControl(spelled, in: parent)
     let wanted = try newName(spelled, isKey: true)
+    guard try !hasCurrentControlSet(named: wanted.name, in: key) else { throw .exists }
     var found: Found?
     do {
       try registry.createKey(named: wanted.name, in: key, by: caller) { child, information in
@@ -54,6 +55,7 @@ extension RegistryFileSystem {
       if !isExact(spelled, found.name) { cache?.dropNames() }
       return
     }
+    if case .alias = found.node.kind { throw .notPermitted }
     guard let value = found.node.value else { throw .isDirectory }
     let (isPending, ordinal) = value.withLock { ($0.pendingFile != nil, $0.ordinal) }
     if isPending {
@@ -96,6 +98,8 @@ extension RegistryFileSystem {
     defer { if let target { inodes.forget(target.node.id, count: 1) } }
     if target != nil, flags & noReplace != 0 { throw .exists }
     if target?.node === found.node, spelled == newSpelled { return nil }
+    // `CurrentControlSet` is given and taken by `Select\Current`.
+    for node in [found.node, target?.node] { if case .alias? = node?.kind { throw .notPermitted } }
 
     var stale: UInt64?
     if case .key(let child, _) = found.node.kind {
@@ -197,7 +201,15 @@ extension RegistryFileSystem {
 
   private func refuseControl(_ spelled: [UInt8], in parent: UInt64) throws(Errno) {
     if parent == InodeTable.root, ControlFile(inRoot: spelled) != nil { throw .notPermitted }
-    if let node = inodes.node(parent), case .control = node.kind { throw .notPermitted }
+    try refuseControl(inodes.node(parent))
+  }
+
+  /// Nothing is made, renamed or removed below the control directory.
+  func refuseControl(_ parent: Node?) throws(Errno) {
+    switch parent?.kind {
+    case .control, .alias: throw .notPermitted
+    case .key, .value, nil: break
+    }
   }
 
   /// The value with this number is gone from the hive; under the registry's lock.

@@ -13,6 +13,8 @@ package final class RegistryFileSystem: Sendable {
   let handler: any ControlHandler
   private let openWatcher: (any OpenWatcher)?
   private let cacheBox = Mutex<(any KernelCache)?>(nil)
+  /// Handles of views.
+  let openViews = Atomic(0)
   /// The longest text a value can have, bytes; beyond it a write is refused at once.
   let largestText: Int
 
@@ -54,9 +56,13 @@ package final class RegistryFileSystem: Sendable {
   package func lookUp(_ name: UnsafePointer<CChar>, in parent: UInt64) throws(Errno) -> Entry {
     let spelled = Self.bytes(name)
     guard let node = inodes.node(parent) else { throw .noEntry }
-    if case .control(.directory) = node.kind {
-      guard let file = ControlFile(inDirectory: spelled) else { throw .noEntry }
-      return entry(for: file)
+    switch node.kind {
+    case .control(.directory):
+      if let file = ControlFile(inDirectory: spelled) { return entry(for: file) }
+      guard let view = try lookUpView(named: spelled) else { throw .noEntry }
+      return view
+    case .alias(.directory(let view), let key): return try lookUp(spelled, inView: view, of: key)
+    case .key, .value, .control, .alias: break
     }
     if parent == InodeTable.root, let file = ControlFile(inRoot: spelled) { return entry(for: file) }
     let key = try key(of: parent)
@@ -87,6 +93,10 @@ package final class RegistryFileSystem: Sendable {
     var wanted = wanted
     if case .lost(let offset) = wanted.suffix { throw try isLost(offset, in: key) ? .unclean : .noEntry }
     if wanted.suffix == .hashed { wanted = try lengthen(spelled, in: key) }
+    if wanted.suffix == .none, try hasCurrentControlSet(named: wanted.name, in: key) {
+      registry.retain(key)
+      return Found(node: inodes.remember(.currentControlSet, of: key), name: Self.currentControlSetName)
+    }
     var ordinal = 1
     var space = NameSpace.keysThenValues
     switch wanted.suffix {
@@ -148,10 +158,12 @@ package final class RegistryFileSystem: Sendable {
 
   /// The answer for what was found; the entry may stay in the kernel's cache only under the registry's own spelling.
   func entry(for found: Found, spelled: [UInt8]) throws(Errno) -> Entry {
-    Entry(
+    // A change of a value elsewhere makes an alias, or ends it.
+    let isAlias = if case .alias = found.node.kind { true } else { false }
+    return Entry(
       nodeID: found.node.id, generation: found.node.generation,
       attributes: try attributes(of: found.node, key: found.information),
-      isExactSpelling: isExact(spelled, found.name))
+      isExactSpelling: !isAlias && isExact(spelled, found.name))
   }
 
   private func entry(for file: ControlFile) -> Entry {
@@ -222,7 +234,10 @@ package final class RegistryFileSystem: Sendable {
   /// A key of the hive that the node lies in.
   private func hiveKey(of nodeID: UInt64) -> KeyControlBlock {
     guard let node = inodes.node(nodeID) else { return registry.root }
-    if case .key(let key, _) = node.kind { return key }
+    switch node.kind {
+    case .key(let key, _), .alias(_, let key): return key
+    case .value, .control: break
+    }
     return node.value?.withLock { $0.parent } ?? registry.root
   }
 }

@@ -1,4 +1,5 @@
 internal import ArgumentParser
+internal import Executive
 
 /// `regward add`: makes a link key, or gives one another target.
 struct AddCommand: ParsableCommand {
@@ -6,7 +7,7 @@ struct AddCommand: ParsableCommand {
     commandName: "add",
     abstract: "Makes a link key, or gives one another target.",
     discussion: """
-      TARGET is a complete registry name, as in \\REGISTRY\\MACHINE\\SYSTEM\\ControlSet001. Keys are made with mkdir, values by writing \
+      TARGET is a registry name, \\REGISTRY\\MACHINE\\SYSTEM\\ControlSet001 or HKLM\\SYSTEM\\ControlSet001, which need not be there. Keys are made with mkdir, values by writing \
       files; this is for what a shell cannot say.
 
       Exit status: 0 done; 1 refused or not possible, with the reason; 2 when nobody can be asked.
@@ -21,7 +22,7 @@ struct AddCommand: ParsableCommand {
   func run() throws {
     try MountFailure.exiting { () throws(MountFailure) in
       let place = try MountedPath(itself: key)
-      _ = try place.ask("link", place.relative, link)
+      _ = try place.ask("link", place.relative, RegistryLocation.parse(link)?.description ?? link)
     }
   }
 }

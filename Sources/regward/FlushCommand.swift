@@ -6,6 +6,8 @@ struct FlushCommand: ParsableCommand {
     commandName: "flush",
     abstract: "Brings every change of a mounted hive to the disk.",
     discussion: """
+      All changes of the hive that the key lies in, to its primary file; at HKLM, HKU or the mount point of several hives, of all of them.
+
       Exit status: 0 done; 1 refused or not possible, with the reason; 2 when nobody can be asked.
       """)
 

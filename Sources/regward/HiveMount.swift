@@ -13,13 +13,16 @@ internal import WdFilter
 /// The life of a hive, or several, at a mount point: opened, guarded, served, and brought to the disk at the end.
 struct HiveMount {
   /// Absolute, as is `mountPoint`; one, or all with a place.
-  let hives: [HiveSource]
+  private(set) var hives: [HiveSource]
   let mountPoint: String
   private(set) var options: MountOptions
   let isDaemon: Bool
+  /// The Windows tree that they were found in: what cannot be served of it is told and left out.
+  private let tree: String?
 
-  init(hives: [HiveSource], mountPoint: String, options: MountOptions, isDaemon: Bool) {
+  init(hives: [HiveSource], mountPoint: String, options: MountOptions, isDaemon: Bool, tree: String? = nil) {
     self.hives = hives
+    self.tree = tree
     self.mountPoint = mountPoint
     self.options = options
     self.isDaemon = isDaemon
@@ -35,7 +38,9 @@ struct HiveMount {
     ResidentMemory.setUpAllocator()
     try checkMountPoint()
     // What is written into a damaged hive might make the loss complete.
-    if !options.isReadOnly {
+    if tree != nil {
+      hives = hives.filter { isServed($0) }
+    } else if !options.isReadOnly {
       for hive in hives {
         guard let damage = try damage(of: hive.path), !options.isForced else { continue }
         Console.tell("\(hive.path): it is damaged, and mounted for reading only: \(damage)")
@@ -44,6 +49,19 @@ struct HiveMount {
     }
     try serve()
   }
+
+  /// Whether a hive of a Windows tree is whole and nobody else's; says why not.
+  private func isServed(_ hive: HiveSource) -> Bool {
+    guard !options.isForced else { return true }
+    do throws(MountFailure) {
+      guard let damage = try damage(of: hive.path) else { return true }
+      if options.isReadOnly { return true }
+      Self.tellSkipped("\(hive.path): it is damaged: \(damage)")
+    } catch { Self.tellSkipped(error.message) }
+    return false
+  }
+
+  private static func tellSkipped(_ reason: String) { Console.tell("skipped: \(reason)") }
 
   private func serve() throws(MountFailure) {
     let policy = try loadPolicy()
@@ -88,7 +106,7 @@ struct HiveMount {
     }
     let presentation = Presentation(
       userID: options.userID ?? getuid(), groupID: options.groupID ?? getgid(), umask: options.umask,
-      isReadOnly: options.isReadOnly)
+      isReadOnly: options.isReadOnly, showsCurrentControlSet: options.showsCurrentControlSet)
     let handler = MountHandler(
       facts: MountFacts(
         hives: hives.map(\.path), mountPoint: mountPoint, location: registry.completeName(ofPath: []),
@@ -125,8 +143,9 @@ struct HiveMount {
       ) {
         isMounted = true
         let guards = "callers are known by: \(processes.guards)"
+        if !isDaemon || tree != nil { for line in survey.places { Console.tell(line) } }
         if !isDaemon {
-          for line in survey.places + [guards] { Console.tell(line) }
+          Console.tell(guards)
         } else {
           if processes.guards != .connectorAndExecutable { Console.tell(guards) }
           DaemonLauncher.report()
@@ -236,7 +255,9 @@ struct HiveMount {
   }
 
   /// What `mount` shows as the device, and messages begin with.
-  private var title: String { hives.count == 1 ? hives[0].path : "\(hives[0].path) and \(hives.count - 1) more" }
+  private var title: String {
+    tree ?? (hives.count == 1 ? hives[0].path : "\(hives[0].path) and \(hives.count - 1) more")
+  }
 
   /// What was learnt of the hives when they were opened.
   private struct Survey {
@@ -274,15 +295,25 @@ struct HiveMount {
       throw MountFailure("\(error)", status: MountFailure.systemStatus)
     }
     for source in hives {
-      guard let place = source.place else { continue }
-      let hive = try open(source.path)
-      survey.add(hive, source.path, at: place.completeName)
-      do throws(NTStatus) { try registry.attach(hive, from: source.path, at: place) } catch {
-        let reason = error == .sharingViolation ? "the same file is named twice" : "that place is taken"
-        throw MountFailure("\(source.argument): \(reason)", status: MountFailure.usageStatus)
+      do throws(MountFailure) { try attach(source, to: registry, &survey) } catch {
+        guard tree != nil else { throw error }
+        Self.tellSkipped(error.message)
       }
     }
+    if let tree, survey.places.isEmpty { throw MountFailure("\(tree): there is no hive in it that can be mounted") }
     return (registry, survey)
+  }
+
+  private func attach(_ source: HiveSource, to registry: Registry, _ survey: inout Survey) throws(MountFailure) {
+    guard let place = source.place else { return }
+    let hive = try open(source.path)
+    var extended = survey
+    extended.add(hive, source.path, at: place.completeName)
+    do throws(NTStatus) { try registry.attach(hive, from: source.path, at: place) } catch {
+      let reason = error == .sharingViolation ? "the same file is named twice" : "that place is taken"
+      throw MountFailure("\(source.argument): \(reason)", status: MountFailure.usageStatus)
+    }
+    survey = extended
   }
 
   /// What forbids to write to a hive; nil for nothing. A dirty one is looked at as its logs make it. Throws what forbids to serve

@@ -21,6 +21,14 @@ struct HiveSource: Hashable {
     path = text
   }
 
+  /// What stands before the `=` where that was meant for a place and is none.
+  static func place(in text: String) -> String? {
+    guard let cut = text.firstIndex(of: "=") else { return nil }
+    let place = text[..<cut]
+    let isMeant = ["HKLM", "HKU", "HKCU", "HKCR", "HKEY_"].contains { place.uppercased().hasPrefix($0) }
+    return isMeant ? String(place) : nil
+  }
+
   init(place: HivePlace?, path: String) {
     self.place = place
     self.path = path

@@ -38,6 +38,32 @@ enum HiveSurvey {
     }
   }
 
+  /// Users of a SOFTWARE hive's `ProfileList`: the key's name by the last component of the profile's path, in upper case.
+  static func profiles(_ hive: borrowing Hive) -> [String: String] {
+    var key = hive.rootKey
+    for name in ["Microsoft", "Windows NT", "CurrentVersion", "ProfileList"] {
+      guard let next = try? hive.findSubkey(of: key, named: UnicodeName(name).units.span) else { return [:] }
+      key = next
+    }
+    var users: [CellIndex] = []
+    try? hive.forEachSubkey(of: key, damaged: { _ in }) { _, cell throws(HiveError) in
+      users.append(cell)
+      return users.count < limit
+    }
+    let valueName = UnicodeName("ProfileImagePath")
+    var names: [String: String] = [:]
+    for user in users {
+      guard let name = try? hive.keyName(at: user).description, name.uppercased().hasPrefix("S-1-"),
+        let value = try? hive.findValue(of: user, named: valueName.units.span), let data = try? hive.data(ofValue: value)
+      else { continue }
+      let units = stride(from: 0, to: data.count - data.count % 2, by: 2).map { UInt16(data[$0]) | UInt16(data[$0 + 1]) << 8 }
+      let path = String(decoding: units.prefix { $0 != 0 }, as: UTF16.self)
+      guard let folder = path.split(separator: "\\").last else { continue }
+      names[folder.uppercased()] = name
+    }
+    return names
+  }
+
   /// `Select\Current` of a SYSTEM hive.
   static func currentControlSet(_ hive: borrowing Hive) -> UInt32? {
     let (key, value) = (UnicodeName("Select"), UnicodeName("Current"))

@@ -7,15 +7,26 @@ struct MountCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "mount",
     abstract: "Mounts a hive, or several, as directories and files.",
-    usage: "regward mount [-f] [-o <options>] [--at <name>] [--policy <file>] [--log <file>] <hive> <mount-point>\nregward mount [...] HKLM/SYSTEM=<hive> HKU/S-1-5-18=<hive> ... <mount-point>",
+    usage: """
+      regward mount [-f] [-o <options>] [--at <name>] [--policy <file>] [--log <file>] <hive> <mount-point>
+      regward mount [...] HKLM/SYSTEM=<hive> HKU/S-1-5-18=<hive> ... <mount-point>
+      regward mount [...] --windows <dir> <mount-point>
+      """,
     discussion: """
       One hive is the mount's root. Several lie in it where the registry has them: each is named with its place, \
       HKLM/NAME=HIVE or HKU/NAME=HIVE, and more can be loaded while it is mounted (regward load).
 
+      --windows finds the hives of a Windows tree, in any case: SYSTEM, SOFTWARE, SAM, SECURITY and DEFAULT (HKU/.DEFAULT) of \
+      Windows/System32/config, and of each folder in Users NTUSER.DAT (HKU/SID, or the folder's name where SOFTWARE does not tell the \
+      SID) and UsrClass.dat (HKU/SID_Classes). It says what it mounts where, and leaves out what is damaged, in use, or a link that \
+      leads out of the tree.
+
       Returns once the hive is mounted; a process of its own serves it until it is unmounted or gets SIGINT or SIGTERM.
 
-      Options for -o, parted by commas: ro, rw, force, policy=FILE, log=FILE, log-processes, at=NAME, sync=WHEN, allow_other, uid=N, \
+      Options for -o, parted by commas: ro, rw, force, policy=FILE, log=FILE, log-processes, at=NAME, ccs=off, sync=WHEN, allow_other, uid=N, \
       gid=N, umask=OCTAL, fsname=TEXT, and the generic ones of mount(8).
+
+      A SYSTEM hive shows CurrentControlSet, a link to the control set that Select\\Current names; ccs=off leaves it out.
 
       A change survives the end of this program as soon as its system call returns. It survives power loss when sync=WHEN says: \
       op, when its call returns; fsync, with the next fsync in its hive, the default; unmount, when it is brought to the hive's \
@@ -32,6 +43,9 @@ struct MountCommand: ParsableCommand {
 
   @Option(help: ArgumentHelp(#"Where the hive belongs: HKLM\SYSTEM, for rules to find it."#, valueName: "name"))
   var at: String?
+
+  @Option(help: ArgumentHelp("The folder that holds Windows and Users: all hives in it.", valueName: "dir"), completion: .directory)
+  var windows: String?
 
   @Option(help: ArgumentHelp("The policy; without one, the policy that ships.", valueName: "file"))
   var policy: String?
@@ -52,7 +66,10 @@ struct MountCommand: ParsableCommand {
   var paths: [String]
 
   func validate() throws {
-    guard paths.count >= 2 else { throw ValidationError("A hive and a mount point are needed.") }
+    guard paths.count >= (windows == nil ? 2 : 1) else { throw ValidationError("A hive and a mount point are needed.") }
+    guard windows == nil || paths.count == 1 else {
+      throw ValidationError("With --windows the hives are found, not named: only a mount point is needed.")
+    }
   }
 
   func run() throws {
@@ -86,33 +103,54 @@ struct MountCommand: ParsableCommand {
     var hives: [HiveSource] = []
     for source in paths.dropLast().map({ HiveSource($0) }) {
       guard let path = FilePath.resolve(source.path) else {
-        throw MountFailure("\(source.path): \(Console.reason(errno))")
+        let reason = Console.reason(errno)
+        if source.place == nil, let place = HiveSource.place(in: source.path) {
+          throw MountFailure(
+            "\(place) is no place for a hive: one is HKLM/NAME or HKU/NAME, as in Windows", status: MountFailure.usageStatus)
+        }
+        throw MountFailure("\(source.path): \(reason)")
       }
       hives.append(HiveSource(place: source.place, path: path))
     }
-    guard hives.count == 1 || hives.allSatisfy({ $0.place != nil }) else {
+    var tree: String?
+    if let windows {
+      tree = FilePath.resolve(windows)
+      guard let tree else { throw MountFailure("--windows \(windows): \(Console.reason(errno))") }
+      guard wanted.location == nil else {
+        throw MountFailure("at= is for a single hive; --windows knows the places", status: MountFailure.usageStatus)
+      }
+      // Said once, by who serves.
+      if foreground || isDaemon {
+        let found = WindowsTree(tree)
+        for refusal in found.refusals { Console.tell("skipped: \(refusal)") }
+        hives = found.hives
+        guard !hives.isEmpty else { throw MountFailure("\(tree): there is no hive where Windows has them") }
+      }
+    }
+    guard hives.count <= 1 || hives.allSatisfy({ $0.place != nil }) else {
       throw MountFailure(
         "several hives need a place each: HKLM/NAME=HIVE or HKU/NAME=HIVE", status: MountFailure.usageStatus)
     }
-    guard hives[0].place == nil || wanted.location == nil else {
+    guard hives.first?.place == nil || wanted.location == nil else {
       throw MountFailure("at= is for a single hive without a place of its own", status: MountFailure.usageStatus)
     }
     guard let folder = FilePath.resolve(mountPoint) else {
       throw MountFailure("mount point \(mountPoint): \(Console.reason(errno))")
     }
     guard foreground || isDaemon else {
-      return try DaemonLauncher.launch(daemonArguments(hives, mountPoint: folder))
+      return try DaemonLauncher.launch(daemonArguments(hives, tree: tree, mountPoint: folder))
     }
-    var mount = HiveMount(hives: hives, mountPoint: folder, options: wanted, isDaemon: isDaemon)
+    var mount = HiveMount(hives: hives, mountPoint: folder, options: wanted, isDaemon: isDaemon, tree: tree)
     try mount.run()
     return 0
   }
 
   /// The same mount for another process. Scripts know the daemon by `mount` in the second place and the mount point in the last.
-  private func daemonArguments(_ hives: [HiveSource], mountPoint: String) -> [String] {
+  private func daemonArguments(_ hives: [HiveSource], tree: String?, mountPoint: String) -> [String] {
     var arguments = [CommandLine.arguments.first ?? "regward", "mount"]
     for list in options { arguments += ["-o", list] }
     if let at { arguments += ["--at=\(at)"] }
+    if let tree { arguments += ["--windows=\(tree)"] }
     if let policy { arguments += ["--policy=\(policy)"] }
     if let log { arguments += ["--log=\(log)"] }
     if logProcesses { arguments.append("--log-processes") }

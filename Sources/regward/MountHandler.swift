@@ -107,6 +107,8 @@ final class MountHandler: ControlHandler {
 
   func status() -> String { statusJSON.json + "\n" }
 
+  func ruleListing() -> String { RuleTable.text(filter.rulesInForce.listings) }
+
   func stats() -> String {
     var statistics = statistics
     statistics.hits = filter.rulesInForce.listings
@@ -120,7 +122,7 @@ final class MountHandler: ControlHandler {
     let statistics = statistics
     let callers = processes.statistics
     let facts: KeyValuePairs<String, JSONValue> = [
-      "pid": .count(getpid()), "hive": .text(facts.hives.first ?? ""), "hives": .list(facts.hives.map { .text($0) }),
+      "pid": .count(getpid()), "hive": .text(facts.hives.first ?? ""), "hives": .list(storage().map { .text($0.name) }),
        "mountPoint": .text(facts.mountPoint),
       "location": .text(facts.location.description), "readOnly": .flag(facts.isReadOnly),
       "socket": .optional(socket.withLock { $0?.path }), "policy": .text(self.rules.policyName),

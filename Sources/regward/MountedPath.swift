@@ -25,7 +25,11 @@ struct MountedPath {
       self = try MountedPath(path)
       return
     }
-    let folder = try MountedPath(parent)
+    guard let folder = try? MountedPath(parent) else {
+      // The mount point itself.
+      self = try MountedPath(path)
+      return
+    }
     mountPoint = folder.mountPoint
     relative = folder.relative.isEmpty ? String(last) : folder.relative + "/" + last
   }

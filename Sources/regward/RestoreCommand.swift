@@ -15,6 +15,12 @@ struct RestoreCommand: ParsableCommand {
   @Flag(help: "Also while values of the hive are open for writing; what they hold is lost.")
   var force = false
 
+  @Flag(help: "Windows' flag for going back to the last flush; refused, with the reason.")
+  var refresh = false
+
+  @Flag(help: "Windows' flag for a hive in memory only; refused, with the reason.")
+  var wholeHiveVolatile = false
+
   @Argument(help: "A key of a mounted hive.", completion: .directory)
   var key: String
 
@@ -24,7 +30,8 @@ struct RestoreCommand: ParsableCommand {
   func run() throws {
     try MountFailure.exiting { () throws(MountFailure) in
       let place = try MountedPath(key)
-      _ = try place.ask(force ? "restore-force" : "restore", place.relative, FilePath.absolute(file))
+      let flags = [("force", force), ("refresh", refresh), ("whole-hive-volatile", wholeHiveVolatile)].filter(\.1).map(\.0)
+      _ = try place.ask("restore", place.relative, FilePath.absolute(file), flags.joined(separator: ","))
     }
   }
 }

@@ -2,6 +2,7 @@ import ConfigurationManager
 import Executive
 import Foundation
 import HiveStorage
+import Synchronization
 import Testing
 
 /// A folder of its own for one test, gone afterwards.
@@ -152,12 +153,78 @@ final class Folder {
     #expect(try hive.data(ofValue: found)[0] == 9)
   }
 
+  @Test func whatIsLoadedAgainHasOtherNumbersThanWhatWasUnloaded() throws {
+    let file = try folder.hive("user")
+    var seen: Set<UInt64> = []
+    for _ in 0..<3 {
+      try registry.loadKey(at: place("S-1", in: "HKU"), file: file, by: somebody)
+      #expect(try seen.insert(registry.query(key("HKU/S-1/Key")).identity).inserted)
+      try registry.unloadKey(key("HKU/S-1"), by: somebody)
+    }
+  }
+
+  /// SEMANTICS 5.16: what is unloaded is on the disk, so a sync that comes too late has nothing to do and fails of nothing.
+  @Test func aSyncThatMeetsAnUnloadIsNoFailure() throws {
+    let file = try folder.hive("user")
+    let failures = Mutex<[String]>([])
+    registry.whenHiveStops { hive, failure in failures.withLock { $0.append("\(hive) stops: \(failure)") } }
+    for _ in 0..<60 {
+      try registry.loadKey(at: place("S-1", in: "HKU"), file: file, by: somebody)
+      let held = try key("HKU/S-1/Key")
+      let isUnloaded = Atomic(false)
+      let written = KernelEvent()
+      let threads = (0..<3).compactMap { number in
+        SystemThread(name: "syncs") { [registry] in
+          while !isUnloaded.load(ordering: .relaxed) {
+            // After the unload the key is a deleted one.
+            try? registry.setValue(
+              of: held, named: "w", to: RegistryValue(type: .dword, data: [UInt8(number), 0, 0, 0]), by: somebody)
+            written.signal()
+            do throws(NTStatus) { try registry.flushKey(held, by: somebody) } catch {
+              failures.withLock { $0.append("\(error)") }
+            }
+          }
+        }
+      }
+      written.wait()
+      try registry.unloadKey(key("HKU/S-1"), by: somebody)
+      isUnloaded.store(true, ordering: .relaxed)
+      for thread in threads { thread.join() }
+    }
+    #expect(failures.withLock { $0 } == [])
+  }
+
   @Test func aRefusedUnloadLeavesTheHive() throws {
     let callback = RecordingCallback(answer: { if case .unloadKey = $0 { .accessDenied } else { .success } })
     _ = try stack.register(callback, altitude: try #require(Altitude("1")), interests: everything)
     #expect(throws: NTStatus.accessDenied) { try registry.unloadKey(key("HKLM/SYSTEM"), by: somebody) }
     #expect(try value("HKLM/SYSTEM/Key") == 1)
     #expect(throws: NTStatus.invalidParameter) { try registry.unloadKey(key("HKLM/SYSTEM/Key"), by: somebody) }
+  }
+
+  /// SEMANTICS 1.4: else a restore in between would be half listed.
+  @Test func subkeysAndValuesAreListedAsTheyAreAtOneMoment() throws {
+    let parent = try key("HKLM/SYSTEM")
+    for number in 0..<200 {
+      let late = UnicodeName("late\(number)")
+      let isBegun = KernelEvent()
+      var writer: SystemThread?
+      var isListed = false
+      _ = try registry.enumerate(
+        parent, by: somebody,
+        keys: { [registry] _, _, _ in
+          // Somebody who sets a value as soon as he is let.
+          writer = SystemThread(name: "late") {
+            isBegun.signal()
+            try? registry.setValue(of: parent, named: late, to: RegistryValue(type: .sz, data: []), by: somebody)
+          }
+          isBegun.wait()
+          for _ in 0..<100 { sched_yield() }
+        },
+        values: { name, _ in isListed = isListed || name == late })
+      writer?.join()
+      #expect(try !isListed && registry.exists(late, in: parent, among: .values))
+    }
   }
 
   @Test func saveAndRestoreAreOneChangeEach() throws {

@@ -28,6 +28,12 @@ struct MountOptionsTests {
     #expect(throws: MountOptions.Problem.self) { _ = try MountOptions(parsing: ["sync=never"]) }
   }
 
+  @Test("CurrentControlSet is shown unless ccs=off") func currentControlSet() throws {
+    #expect(try MountOptions(parsing: ["ccs=on"]).showsCurrentControlSet)
+    #expect(try !MountOptions(parsing: ["ccs=off"]).showsCurrentControlSet)
+    for wrong in ["ccs", "ccs=", "ccs=maybe"] { #expect(throws: MountOptions.Problem.self) { _ = try MountOptions(parsing: [wrong]) } }
+  }
+
   @Test(
     "commas and backslashes",
     arguments: [

@@ -76,6 +76,7 @@ final class Fixture: RegistryCallback, KernelCache, ControlHandler {
     _ verb: String, _ arguments: [String], by caller: Caller, registryName: (String) -> UnicodeName?
   ) -> String? { nil }
   func stats() -> String { "" }
+  func ruleListing() -> String { "rules\n" }
 
   // What the kernel sends for the usual calls.
 
@@ -92,6 +93,16 @@ final class Fixture: RegistryCallback, KernelCache, ControlHandler {
     defer { fs.release(file) }
     try Array(text.utf8).withUnsafeBytes { try fs.write(file, $0, offset: 0, by: caller) }
     _ = try fs.flush(file, by: caller)
+  }
+
+  /// A line for the command file, and its answer.
+  func say(_ line: String, by caller: Caller? = nil) throws -> String {
+    let caller = caller ?? self.caller
+    let command = try fs.lookUp("cmd", in: try fs.lookUp("%ctl", in: 1).nodeID)
+    let file = try fs.open(command.nodeID, flags: readWrite, by: caller).file
+    defer { fs.release(file) }
+    try Array((line + "\n").utf8).withUnsafeBytes { try fs.write(file, $0, offset: 0, by: caller) }
+    return String(decoding: try fs.read(file, offset: 0, size: 1000, by: caller), as: UTF8.self)
   }
 
   func cat(_ name: String, in parent: UInt64 = 1) throws -> String {

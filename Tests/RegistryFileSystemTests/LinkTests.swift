@@ -57,14 +57,7 @@ import Testing
 
 @Suite struct CommandTests {
   private func say(_ line: String, _ fixture: Fixture, by caller: Caller? = nil) throws -> String {
-    let directory = try fixture.fs.lookUp("%ctl", in: 1)
-    let command = try fixture.fs.lookUp("cmd", in: directory.nodeID)
-    let file = try fixture.fs.open(command.nodeID, flags: readWrite, by: caller ?? fixture.caller).file
-    defer { fixture.fs.release(file) }
-    try Array((line + "\n").utf8).withUnsafeBytes {
-      try fixture.fs.write(file, $0, offset: 0, by: caller ?? fixture.caller)
-    }
-    return String(decoding: try fixture.fs.read(file, offset: 0, size: 1000, by: fixture.caller), as: UTF8.self)
+    try fixture.say(line, by: caller)
   }
 
   @Test func theCaseOfAKeysNameIsChanged() throws {
@@ -123,8 +116,20 @@ import Testing
     #expect(try say("flush\tnone", fixture) == "error 2 there is no key 'none' in this mount\n")
     #expect(try say("flush", fixture).hasPrefix("error 22 unknown command 'flush', or not the arguments"))
     #expect(try say("nonsense\tx", fixture).hasPrefix("error 22 unknown command 'nonsense'"))
-    #expect(try say("load\tA/B\t/tmp/x", fixture).hasPrefix("error 22 a hive is loaded at HKLM/NAME or HKU/NAME"))
-    #expect(try say("restore\t\t/nowhere/x", fixture).hasPrefix("error 5 /nowhere/x: "))
+    #expect(try say("load\tHKLM/B\t/etc/passwd", fixture).hasPrefix("error 22 hives are loaded and unloaded in a mount of several"))
+    #expect(try say("unload\t", fixture).hasPrefix("error 22 hives are loaded and unloaded in a mount of several"))
+    #expect(try say("restore\t\t/etc", fixture) == "error 22 /etc is no file\n")
+    _ = try fixture.fs.makeDirectory("a", in: 1, by: fixture.caller)
+    _ = try fixture.fs.makeDirectory("b", in: 1, by: fixture.caller)
+    #expect(try say("rename\ta\tb", fixture) == "error 17 there is a key 'b' already\n")
+    #expect(try say("rename\ta\tb/c", fixture).hasPrefix("error 22 'b/c' is a path"))
+    #expect(try say("rename\t\tb", fixture).hasPrefix("error 22 the root of a mount"))
+    #expect(try say("link\ta\t\\REGISTRY\\MACHINE\\TEST", fixture) == "error 17 there is a key of that name, which is no link\n")
+    #expect(try say("link\tL\tHKLM", fixture).hasPrefix("error 22 'HKLM' is no complete name"))
+    #expect(try say("replace\t\t/etc/passwd\t/etc/passwd", fixture).hasPrefix("error 117 /etc/passwd: that is no hive"))
+    #expect(try say("save\ta\t/nowhere/x", fixture).hasPrefix("error 2 /nowhere: "))
+    #expect(try fixture.list() == ["a", "b"])
+    #expect(try say("restore\t\t/nowhere/x", fixture).hasPrefix("error 2 /nowhere/x: "))
     #expect(try say("flush\t", fixture) == "ok\n")
   }
 
@@ -145,6 +150,8 @@ import Testing
     let new = try fixture.fs.lookUp("v", in: 1).nodeID
     #expect(new != node)
     #expect(throws: Errno.noEntry) { _ = try fixture.fs.read(reader, offset: 0, size: 10, by: fixture.caller) }
+    // A length of nothing would be the end of the file to the kernel, and no failure to who reads.
+    #expect(try fixture.fs.attributes(of: node).size == 4)
     let file = try fixture.fs.open(new, flags: readOnly, by: fixture.caller).file
     #expect(try fixture.fs.read(file, offset: 0, size: 10, by: fixture.caller) == Array("one\n".utf8))
   }

@@ -70,6 +70,7 @@ private final class RulesFixture: RegistryCallback, ControlHandler, OpenWatcher 
   func why(_ name: UnicodeName) -> String { "" }
   func status() -> String { "" }
   func stats() -> String { "" }
+  func ruleListing() -> String { "" }
   func execute(
     _ verb: String, _ arguments: [String], by caller: Caller, registryName: (String) -> UnicodeName?
   ) -> String? { nil }
