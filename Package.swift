@@ -37,6 +37,7 @@ let package = Package(
     .target(
       name: "RegistryFileSystem", dependencies: ["Executive", "ConfigurationManager"],
       swiftSettings: settings),
+    .target(name: "RegFile", dependencies: ["Executive"], swiftSettings: settings),
     .systemLibrary(
       name: "CFuse3", pkgConfig: "fuse3",
       providers: [.apt(["libfuse3-dev", "fuse3", "pkg-config"])]),
@@ -48,7 +49,7 @@ let package = Package(
       name: "regward",
       dependencies: [
         "Executive", "HiveStorage", "ConfigurationManager", "ProcessTable", "Notifications",
-        "WdFilter", "PolicyFile", "RegistryFileSystem", "FUSEServer",
+        "WdFilter", "PolicyFile", "RegistryFileSystem", "RegFile", "FUSEServer",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       swiftSettings: settings),
@@ -85,6 +86,7 @@ let package = Package(
       name: "RegistryFileSystemTests",
       dependencies: ["Executive", "HiveStorage", "ConfigurationManager", "RegistryFileSystem"],
       swiftSettings: settings),
+    .testTarget(name: "RegFileTests", dependencies: ["Executive", "RegFile"], swiftSettings: settings),
     .testTarget(
       name: "FUSEServerTests", dependencies: ["ConfigurationManager", "FUSEServer"], swiftSettings: settings),
     .testTarget(
