@@ -48,4 +48,6 @@ package protocol KernelCache: AnyObject, Sendable {
   func dropNames()
   /// The node's attributes are asked for again.
   func dropAttributes(of nodeID: UInt64)
+  /// The node's cached pages are dropped soon; the caller does not wait.
+  func dropPages(of nodeID: UInt64)
 }

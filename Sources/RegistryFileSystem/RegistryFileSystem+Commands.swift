@@ -8,7 +8,7 @@ internal import Glibc
 /// Who writes the line is judged like anybody who does the operation. Paths of files are absolute and opened by the daemon, so only root
 /// and the user who mounted may name one.
 extension RegistryFileSystem {
-  private struct Failure: Error {
+  struct Failure: Error {
     let errno: Errno
     var text: String
 
@@ -43,6 +43,10 @@ extension RegistryFileSystem {
         try withKey(arguments[0]) { key throws(NTStatus) in try registry.flushKey(key, toPrimary: true, by: caller) }
       case ("rename", 2): try rename(arguments[0], to: arguments[1], by: caller)
       case ("link", 2): try link(arguments[0], to: arguments[1], by: caller)
+      case ("create", 1): try create(arguments[0], by: caller)
+      case ("set", 4):
+        try setValue(of: arguments[0], named: arguments[1], type: arguments[2], to: arguments[3], by: caller)
+      case ("delete-value", 2): try deleteValue(of: arguments[0], named: arguments[1], by: caller)
       case ("save", 2): try save(arguments[0], to: arguments[1], by: caller)
       case ("restore", 2): try restore(arguments[0], from: arguments[1], flags: 0, by: caller)
       case ("restore-force", 2):
@@ -148,10 +152,10 @@ extension RegistryFileSystem {
   }
 
   /// What the kernel asks before mkdir(2) and rename(2): the bits of directories, which are the same for all.
-  private func checkPermission(_ caller: Caller) throws(Failure) {
+  func checkPermission(_ caller: Caller) throws(Failure) {
     let bits: UInt32 =
       caller.userID == presentation.userID ? 0o200 : caller.groupID == presentation.groupID ? 0o020 : 0o002
-    guard caller.userID == 0 || presentation.directoryPermissions & bits != 0 else { throw Failure(.accessDenied) }
+    guard caller.userID == 0 || presentation.directoryPermissions & bits != 0 else { throw Failure(Errno.accessDenied) }
   }
 
   private func checkFile(_ path: String, by caller: Caller) throws(Failure) {
@@ -159,19 +163,19 @@ extension RegistryFileSystem {
     guard path.hasPrefix("/") else { throw Failure(.invalid, "a file is named by its whole path: '\(path)'") }
   }
 
-  private func newKeyName(_ text: String) throws(Failure) -> UnicodeName {
+  func newKeyName(_ text: String) throws(Failure) -> UnicodeName {
     do throws(Errno) { return try newName(Array(text.utf8), isKey: true).name } catch {
       throw Failure(error, "'\(text)' cannot be a key's name")
     }
   }
 
-  private func split(_ path: String) -> (parent: String, last: String) {
+  func split(_ path: String) -> (parent: String, last: String) {
     guard let slash = path.lastIndex(of: "/") else { return ("", path) }
     return (String(path[..<slash]), String(path[path.index(after: slash)...]))
   }
 
   /// Opens the key at a path below the mount's root for as long as `body` runs.
-  private func withKey<Result>(
+  func withKey<Result>(
     _ path: String, about file: String? = nil, _ body: (KeyControlBlock) throws(NTStatus) -> Result
   ) throws(Failure) -> Result {
     var isFound = false

@@ -61,7 +61,7 @@ extension RegistryFileSystem {
 
   private func open(_ file: ControlFile, _ node: Node, by caller: Caller) throws(Errno) -> OpenFile {
     guard file != .directory else { throw .isDirectory }
-    let session = ControlSession()
+    let session = ControlSession(longestLine: longestCommand)
     switch file {
     case .status: session.preset(handler.status())
     case .stats: session.preset(handler.stats())
