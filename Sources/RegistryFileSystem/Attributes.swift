@@ -32,13 +32,16 @@ package struct Presentation: Sendable {
   package var directoryPermissions: UInt32
   package var filePermissions: UInt32
 
-  package init(userID: UInt32, groupID: UInt32, umask: UInt32, isReadOnly: Bool) {
+  /// `fileMask` and `directoryMask` count instead of `umask` where they are given.
+  package init(
+    userID: UInt32, groupID: UInt32, umask: UInt32, fileMask: UInt32? = nil, directoryMask: UInt32? = nil, isReadOnly: Bool
+  ) {
     self.userID = userID
     self.groupID = groupID
     // A read-only mount shows what can be done with it.
     let writable: UInt32 = isReadOnly ? 0o555 : 0o777
-    directoryPermissions = 0o777 & writable & ~umask
-    filePermissions = 0o666 & writable & ~umask
+    directoryPermissions = 0o777 & writable & ~(directoryMask ?? umask)
+    filePermissions = 0o666 & writable & ~(fileMask ?? umask)
   }
 }
 

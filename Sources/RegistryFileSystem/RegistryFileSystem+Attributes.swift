@@ -69,14 +69,14 @@ extension RegistryFileSystem {
     guard let state = node.value?.withLock({ state in
       (
         state.parent, state.name, state.ordinal, state.identity, state.isDeleted, state.pendingFile != nil,
-        state.writers, state.unsavedSize, state.generation,
+        state.writers, state.unsavedSize ?? state.lastText?.count, state.generation,
         state.size.flatMap { $0.generation == state.generation ? $0.bytes : nil }
       )
     }) else { throw .noEntry }
     let (parent, name, ordinal, identity, isDeleted, isPending, writers, unsavedSize, generation, knownSize) = state
     var attributes = Attributes(
       kind: .file, inode: isPending ? 1 << 40 + node.id : Self.inode(identity) + (isRaw ? 1 << 39 : 0),
-      permissions: presentation.filePermissions, links: isDeleted ? 0 : 1, size: isPending ? unsavedSize ?? 0 : 0,
+      permissions: presentation.filePermissions, links: isDeleted ? 0 : 1, size: isPending || isDeleted ? unsavedSize ?? 0 : 0,
       modified: FileTime(rawValue: 0), isCacheable: false)
     if isDeleted { return attributes }
     if isPending {

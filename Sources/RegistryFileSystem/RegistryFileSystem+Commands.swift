@@ -151,11 +151,13 @@ extension RegistryFileSystem {
     guard caller.userID == 0 || caller.userID == geteuid() else { throw Failure(.privilegeNotHeld) }
   }
 
-  /// What the kernel asks before mkdir(2) and rename(2): the bits of directories, which are the same for all.
+  /// What the kernel asks before mkdir(2) and rename(2): the write bits, which are the same for all. A command may set a value as well,
+  /// so files must have them, too.
   func checkPermission(_ caller: Caller) throws(Failure) {
     let bits: UInt32 =
       caller.userID == presentation.userID ? 0o200 : caller.groupID == presentation.groupID ? 0o020 : 0o002
-    guard caller.userID == 0 || presentation.directoryPermissions & bits != 0 else { throw Failure(Errno.accessDenied) }
+    let permissions = presentation.directoryPermissions & presentation.filePermissions
+    guard caller.userID == 0 || permissions & bits != 0 else { throw Failure(Errno.accessDenied) }
   }
 
   private func checkFile(_ path: String, by caller: Caller) throws(Failure) {

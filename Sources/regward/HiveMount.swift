@@ -87,7 +87,7 @@ struct HiveMount {
     }
     let presentation = Presentation(
       userID: options.userID ?? getuid(), groupID: options.groupID ?? getgid(), umask: options.umask,
-      isReadOnly: options.isReadOnly)
+      fileMask: options.fileMask, directoryMask: options.directoryMask, isReadOnly: options.isReadOnly)
     let handler = MountHandler(
       facts: MountFacts(
         hives: hives.map(\.path), mountPoint: mountPoint, location: registry.completeName(ofPath: []),

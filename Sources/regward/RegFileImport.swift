@@ -19,6 +19,7 @@ final class RegFileImport {
   private let mount: RegFileMount
   private let isDryRun: Bool
   private let commands: Int32
+  private var chunk = [UInt8](repeating: 0, count: 4096)
   /// The directories from the key that is imported to down to the one in use, and their descriptors: one more than names.
   private var names: [UnicodeName] = []
   private var directories: [Int32]
@@ -231,7 +232,14 @@ final class RegFileImport {
 
   private func exchange(_ verb: String, _ arguments: [String]) -> String? {
     let line = ([verb] + arguments).joined(separator: "\t") + "\n"
-    guard Console.write(Array(line.utf8), to: commands), let answer = FileText.read(commands) else { return nil }
+    guard Console.write(Array(line.utf8), to: commands) else { return nil }
+    // It is whole when the line was taken, and ends with a line feed: no read more to find its end.
+    var answer: [UInt8] = []
+    while answer.last != 0x0A {
+      let count = chunk.withUnsafeMutableBytes { read(commands, $0.baseAddress, $0.count) }
+      guard count > 0 else { return nil }
+      answer += chunk.prefix(count)
+    }
     return String(decoding: answer, as: UTF8.self)
   }
 
