@@ -80,7 +80,7 @@ package final class ControlSession: Sendable {
 
   init(longestLine: Int) { self.longestLine = longestLine }
 
-  /// `execute` answers one whole line.
+  /// `execute` answers one whole line. Of several in one write those behind the first that is refused are neither done nor answered.
   func write(_ bytes: some Collection<UInt8>, _ execute: ([UInt8]) -> String) throws(Errno) {
     var lines: [[UInt8]] = []
     try state.withLock { state throws(Errno) in
@@ -97,6 +97,8 @@ package final class ControlSession: Sendable {
     for line in lines {
       let answer = Array(execute(line).utf8)
       state.withLock { $0.answer.append(contentsOf: answer) }
+      // What comes behind it in the same write may rest on it.
+      if answer.starts(with: "error ".utf8) { return }
     }
   }
 

@@ -46,13 +46,21 @@ struct ImportCommand: ParsableCommand {
         tell(line)
       }) { _, _ in true }
       guard isWhole || keepGoing else { throw MountFailure("\(file): nothing was changed", status: 1) }
-      let target = try RegFileImport(into: mount, isDryRun: dryRun)
-      forEachChange(of: bytes, below: base, problem: { _ in }) { change, line in
-        guard let reason = target.make(change) else { return true }
-        isWhole = false
-        tell("\(line): \(reason)")
-        return keepGoing
+      let target = try RegFileImport(into: mount, isDryRun: dryRun, isSingle: keepGoing)
+      func isDone(_ step: () throws(RegFileImport.Refusal) -> Void) -> Bool {
+        do throws(RegFileImport.Refusal) {
+          try step()
+          return true
+        } catch {
+          isWhole = false
+          tell("\(error.line): \(error.reason)")
+          return keepGoing
+        }
       }
+      let reachedEnd = forEachChange(of: bytes, below: base, problem: { _ in }) { change, line in
+        isDone { () throws(RegFileImport.Refusal) in try target.make(change, line: line) }
+      }
+      if reachedEnd { _ = isDone { () throws(RegFileImport.Refusal) in try target.finish() } }
       Console.write(Array("\(file): \(target.summary)\n".utf8), to: STDOUT_FILENO)
       if !isWhole { throw MountFailure("", status: 1) }
     }
@@ -60,15 +68,16 @@ struct ImportCommand: ParsableCommand {
 
   private func tell(_ problem: String) { Console.tell(Console.printable("\(file):\(problem)")) }
 
-  /// Hands on every change that can be read and lies below `base`, until `body` returns false.
+  /// Hands on every change that can be read and lies below `base`, until `body` returns false; false then.
+  @discardableResult
   private func forEachChange(
     of bytes: [UInt8], below base: RegFileKeyName, problem: (String) -> Void, _ body: (RegFileImport.Change, Int) -> Bool
-  ) {
+  ) -> Bool {
     var reader = RegFileReader(bytes)
     var isInside = false
     while true {
       do throws(RegFileProblem) {
-        guard let change = try reader.next() else { return }
+        guard let change = try reader.next() else { return true }
         let found: RegFileImport.Change
         switch change {
         case .key(let name), .deletedKey(let name):
@@ -82,7 +91,7 @@ struct ImportCommand: ParsableCommand {
         case .value(let name, let value): found = .value(name, value)
         case .deletedValue(let name): found = .deletedValue(name)
         }
-        if isInside, !body(found, reader.lineNumber) { return }
+        if isInside, !body(found, reader.lineNumber) { return false }
       } catch {
         problem("\(error.line):\(error.column): \(error.message)")
       }

@@ -16,29 +16,59 @@ final class RegFileImport {
   /// O_PATH of fcntl.h, which Swift does not see.
   private static let pathOnly: Int32 = 0o10000000
 
+  /// A change that was not made.
+  struct Refusal: Error {
+    let line: Int
+    let reason: String
+  }
+
+  private typealias Counts = (keys: Int, values: Int, deletedKeys: Int, deletedValues: Int)
+
+  /// A line for the command file.
+  private struct Step {
+    /// Of the `.reg` file.
+    let line: Int
+    let text: [UInt8]
+    let counted: WritableKeyPath<Counts, Int>
+    /// The errno that says that there was nothing to do.
+    let harmless: Int32?
+  }
+
+  /// A directory between the key that is imported to and the one in use; one that this import makes has no descriptor, it is found by its
+  /// place below the mount point.
+  private struct Level {
+    let name: UnicodeName
+    let descriptor: Int32
+    let place: String
+  }
+
   private let mount: RegFileMount
   private let isDryRun: Bool
+  private let root: Int32
   private let commands: Int32
-  private var chunk = [UInt8](repeating: 0, count: 4096)
-  /// The directories from the key that is imported to down to the one in use, and their descriptors: one more than names.
-  private var names: [UnicodeName] = []
-  private var directories: [Int32]
+  private var levels: [Level] = []
   /// The current key below the mount point; nil when it could not be made.
   private var current: String?
-  private var counts = (keys: 0, values: 0, deletedKeys: 0, deletedValues: 0)
+  private var counts: Counts = (keys: 0, values: 0, deletedKeys: 0, deletedValues: 0)
+  /// Steps that go to the daemon in one write: it does them in order, up to the first that is refused.
+  private var waiting: [Step] = []
+  private var waitingBytes = 0
+  private let mostBytes: Int
+  private var chunk = [UInt8](repeating: 0, count: 65536)
 
-  init(into mount: RegFileMount, isDryRun: Bool) throws(MountFailure) {
+  /// With `isSingle` every refusal is told at once, so that what depends on it can be left out.
+  init(into mount: RegFileMount, isDryRun: Bool, isSingle: Bool) throws(MountFailure) {
     self.mount = mount
     self.isDryRun = isDryRun
+    mostBytes = isSingle ? 0 : 32768
     RegFileMount.raiseDescriptorLimit()
-    let root = open(mount.path, Self.pathOnly | O_DIRECTORY | O_CLOEXEC)
-    directories = [root]
+    root = open(mount.path, Self.pathOnly | O_DIRECTORY | O_CLOEXEC)
     commands = open(mount.place.mountPoint + "/%ctl/cmd", O_RDWR | O_CLOEXEC)
     guard root >= 0, commands >= 0 else { throw .system("cannot ask \(mount.place.mountPoint)", errno) }
   }
 
   deinit {
-    for descriptor in directories + [commands] where descriptor >= 0 { close(descriptor) }
+    for descriptor in levels.map(\.descriptor) + [root, commands] where descriptor >= 0 { close(descriptor) }
   }
 
   var summary: String {
@@ -48,51 +78,72 @@ final class RegFileImport {
       + "\(count(counts.deletedKeys, "key")) and \(count(counts.deletedValues, "value")) \(verb)deleted"
   }
 
-  /// Why the change was not made; nil when it was, when there was nothing to do, and for values of a key that could not be made.
-  func make(_ change: Change) -> String? {
+  /// Makes a change, or puts it with those that are made together. Throws the first that was refused, this one or one before it; values of
+  /// a key that could not be made are left out.
+  func make(_ change: Change, line: Int) throws(Refusal) {
     switch change {
-    case .key(let path): return makeKey(mount.directories(of: path))
-    case .deletedKey(let path): return deleteKey(mount.directories(of: path))
+    case .key(let path): try makeKey(mount.directories(of: path), line)
+    case .deletedKey(let path):
+      try finish()
+      if let reason = deleteKey(mount.directories(of: path)) { throw Refusal(line: line, reason: reason) }
     case .value(let name, let value):
-      return changeValue(name, "set", ["\(value.type.rawValue)", Self.digits(value.data)], count: \.values)
-    case .deletedValue(let name): return changeValue(name, "delete-value", [], count: \.deletedValues)
+      try changeValue(
+        name, line, "set", ["\(value.type.rawValue)", Self.digits(value.data)], counted: \.values, harmless: nil)
+    case .deletedValue(let name):
+      try changeValue(name, line, "delete-value", [], counted: \.deletedValues, harmless: ENOENT)
+    }
+  }
+
+  /// Makes what is waiting.
+  func finish() throws(Refusal) {
+    while !waiting.isEmpty {
+      let steps = waiting
+      waiting.removeAll(keepingCapacity: true)
+      waitingBytes = 0
+      guard Console.write(Array(steps.map(\.text).joined()), to: commands) else { throw silence(steps[0].line) }
+      let answers = try readAnswers(steps)
+      for (step, answer) in zip(steps, answers) {
+        guard let failure = Self.failure(answer) else {
+          counts[keyPath: step.counted] += 1
+          continue
+        }
+        guard failure.errno == step.harmless else { throw Refusal(line: step.line, reason: failure.text) }
+      }
+      // What came behind one that had nothing to do.
+      waiting = Array(steps.dropFirst(answers.count))
     }
   }
 
   // MARK: Keys
 
-  private func makeKey(_ path: [UnicodeName]) -> String? {
+  private func makeKey(_ path: [UnicodeName], _ line: Int) throws(Refusal) {
     current = nil
-    var missing: [UnicodeName]
-    switch descend(path) {
-    case .success(let rest): missing = Array(rest)
-    case .failure(let failure): return failure.reason
-    }
+    let missing: ArraySlice<UnicodeName>
+    do throws(Failure) { missing = try descend(path[...]) } catch { throw Refusal(line: line, reason: error.reason) }
     var place = placeOfLast
-    while let name = missing.first {
+    for name in missing {
       place += (place.isEmpty ? "" : "/") + Self.fileName(name)
       if isDryRun {
-        if let refusal = askRules("create", place) { return refusal }
-      } else if let refusal = ask("create", [place]) {
-        return refusal
+        if let refusal = askRules("create", place) { throw Refusal(line: line, reason: refusal) }
+        counts.keys += 1
+      } else {
+        // One that was made before and left is there.
+        try send(line, "create", [place], counted: \.keys, harmless: EEXIST)
       }
-      counts.keys += 1
-      missing.removeFirst()
-      if !isDryRun, let failure = enter(name) { return Console.reason(failure) }
+      levels.append(Level(name: name, descriptor: -1, place: place))
     }
-    current = isDryRun ? place : placeOfLast
-    return nil
+    current = place
   }
 
   private func deleteKey(_ path: [UnicodeName]) -> String? {
     current = nil
     guard let last = path.last else { return "the key that is imported to is not deleted" }
-    switch descend(path.dropLast()) {
-    case .success(let missing) where !missing.isEmpty: return nil
-    case .success: break
-    case .failure(let failure): return failure.reason
-    }
-    let directory = directories[directories.count - 1]
+    // What this import has made is opened now.
+    leave(levels.firstIndex { $0.descriptor < 0 } ?? levels.count)
+    do throws(Failure) {
+      guard try descend(path.dropLast()).isEmpty else { return nil }
+    } catch { return error.reason }
+    let directory = levels.last?.descriptor ?? root
     var status = stat()
     guard fstatat(directory, Self.fileName(last), &status, AT_SYMLINK_NOFOLLOW) == 0 else {
       return errno == ENOENT ? nil : Console.reason(errno)
@@ -133,22 +184,17 @@ final class RegFileImport {
   // MARK: Values
 
   private func changeValue(
-    _ name: UnicodeName, _ verb: String, _ arguments: [String],
-    count: WritableKeyPath<(keys: Int, values: Int, deletedKeys: Int, deletedValues: Int), Int>
-  ) -> String? {
-    guard let current else { return nil }
+    _ name: UnicodeName, _ line: Int, _ verb: String, _ arguments: [String], counted: WritableKeyPath<Counts, Int>,
+    harmless: Int32?
+  ) throws(Refusal) {
+    guard let current else { return }
     if isDryRun {
-      if let refusal = askRules(verb, current + "/" + Self.fileName(name)) { return refusal }
-    } else {
-      let bytes = name.units.flatMap { [UInt8($0 >> 8), UInt8(truncatingIfNeeded: $0)] }
-      var isThere = true
-      if let refusal = ask(verb, [current, Self.digits(bytes)] + arguments, missing: { isThere = false }) {
-        return "'\(name)': \(refusal)"
-      }
-      guard isThere else { return nil }
+      if let refusal = askRules(verb, current + "/" + Self.fileName(name)) { throw Refusal(line: line, reason: refusal) }
+      counts[keyPath: counted] += 1
+      return
     }
-    counts[keyPath: count] += 1
-    return nil
+    let bytes = name.units.flatMap { [UInt8($0 >> 8), UInt8(truncatingIfNeeded: $0)] }
+    try send(line, verb, [current, Self.digits(bytes)] + arguments, counted: counted, harmless: harmless)
   }
 
   // MARK: Directories
@@ -157,48 +203,44 @@ final class RegFileImport {
     let reason: String
   }
 
-  /// Goes to the deepest directory of the path that is there; what is left of the path.
-  private func descend(_ path: some Collection<UnicodeName>) -> Result<ArraySlice<UnicodeName>, Failure> {
-    let path = Array(path)
-    let shared = zip(names, path).prefix { $0 == $1 }.count
-    while names.count > shared {
-      names.removeLast()
-      close(directories.removeLast())
-    }
-    for index in shared..<path.count {
-      switch enter(path[index]) {
-      case nil: continue
-      // A value of that name is no key.
-      case ENOENT?, ENOTDIR?: return .success(path[index...])
-      case let failure?: return .failure(Failure(reason: Console.reason(failure)))
-      }
-    }
-    return .success([])
+  private func leave(_ count: Int) {
+    for level in levels[count...] where level.descriptor >= 0 { close(level.descriptor) }
+    levels.removeSubrange(count...)
   }
 
-  /// An errno, or nil.
-  private func enter(_ name: UnicodeName) -> Int32? {
-    let descriptor = openat(
-      directories[directories.count - 1], Self.fileName(name), Self.pathOnly | O_DIRECTORY | O_CLOEXEC)
-    guard descriptor >= 0 else { return errno }
-    directories.append(descriptor)
-    names.append(name)
-    return nil
+  /// Goes to the deepest directory of the path that is there; what is left of the path.
+  private func descend(_ path: ArraySlice<UnicodeName>) throws(Failure) -> ArraySlice<UnicodeName> {
+    leave(zip(levels, path).prefix { $0.name == $1 }.count)
+    var rest = path.dropFirst(levels.count)
+    // Below a key that was just made there is only what was made, too.
+    while let name = rest.first, levels.last.map({ $0.descriptor >= 0 }) ?? true {
+      let descriptor = openat(
+        levels.last?.descriptor ?? root, Self.fileName(name), Self.pathOnly | O_DIRECTORY | O_CLOEXEC)
+      guard descriptor >= 0 else {
+        // A value of that name is no key.
+        if errno == ENOENT || errno == ENOTDIR { break }
+        throw Failure(reason: Console.reason(errno))
+      }
+      levels.append(Level(name: name, descriptor: descriptor, place: ""))
+      rest = rest.dropFirst()
+    }
+    return rest
   }
 
   /// The path below the mount point of the directory in use, links resolved; where that is too long to be told, as it was named.
   private var placeOfLast: String {
+    if let last = levels.last, last.descriptor < 0 { return last.place }
     var target = [UInt8](repeating: 0, count: Int(PATH_MAX))
     let count = target.withUnsafeMutableBytes { buffer in
       buffer.baseAddress.map {
-        readlink("/proc/self/fd/\(directories[directories.count - 1])", $0.assumingMemoryBound(to: CChar.self), buffer.count)
+        readlink("/proc/self/fd/\(levels.last?.descriptor ?? root)", $0.assumingMemoryBound(to: CChar.self), buffer.count)
       } ?? -1
     }
     let point = Array(mount.place.mountPoint.utf8)
     if count > 0, count < target.count, target.starts(with: point) {
       return String(decoding: target[point.count..<count].drop { $0 == 0x2F }, as: UTF8.self)
     }
-    return ([mount.place.relative] + names.map(Self.fileName)).filter { !$0.isEmpty }.joined(separator: "/")
+    return ([mount.place.relative] + levels.map { Self.fileName($0.name) }).filter { !$0.isEmpty }.joined(separator: "/")
   }
 
   private static func fileName(_ name: UnicodeName) -> String {
@@ -209,38 +251,48 @@ final class RegFileImport {
 
   // MARK: Commands
 
-  /// Why the daemon refuses; nil when it did it. What is not there to be deleted is no refusal.
-  private func ask(_ verb: String, _ arguments: [String], missing: () -> Void = {}) -> String? {
-    guard let answer = exchange(verb, arguments) else { return "the mount does not answer: \(Console.reason(errno))" }
-    guard answer.hasPrefix("error ") else { return nil }
-    // `error 13 what is wrong`
-    let parts = answer.dropLast().split(separator: " ", maxSplits: 2)
-    if parts.count > 1, Int32(parts[1]) == ENOENT, verb == "delete-value" {
-      missing()
-      return nil
+  private func send(
+    _ line: Int, _ verb: String, _ arguments: [String], counted: WritableKeyPath<Counts, Int>, harmless: Int32?
+  ) throws(Refusal) {
+    let text = Array((([verb] + arguments).joined(separator: "\t") + "\n").utf8)
+    waiting.append(Step(line: line, text: text, counted: counted, harmless: harmless))
+    waitingBytes += text.count
+    if waitingBytes > mostBytes { try finish() }
+  }
+
+  private func silence(_ line: Int) -> Refusal {
+    Refusal(line: line, reason: "the mount does not answer: \(Console.reason(errno))")
+  }
+
+  /// One a step, up to the first that failed: no step behind it was done.
+  private func readAnswers(_ steps: [Step]) throws(Refusal) -> [Substring] {
+    var text = ""
+    while true {
+      let answers = text.split(separator: "\n")
+      if text.utf8.last == 0x0A, answers.count >= steps.count || answers.last.flatMap(Self.failure) != nil { return answers }
+      guard let more = readSome() else { throw silence(steps[0].line) }
+      text += more
     }
-    return parts.count > 2 ? String(parts[2]) : answer
+  }
+
+  private func readSome() -> String? {
+    let count = chunk.withUnsafeMutableBytes { read(commands, $0.baseAddress, $0.count) }
+    return count > 0 ? String(decoding: chunk.prefix(count), as: UTF8.self) : nil
+  }
+
+  /// `error 13 what is wrong`; nil for any other answer.
+  private static func failure(_ answer: Substring) -> (errno: Int32, text: String)? {
+    let parts = answer.split(separator: " ", maxSplits: 2)
+    guard parts.count == 3, parts[0] == "error", let errno = Int32(parts[1]) else { return nil }
+    return (errno, String(parts[2]))
   }
 
   /// What the rules of the mount would say; nil for leave.
   private func askRules(_ operation: String, _ path: String) -> String? {
-    guard let answer = exchange("can-i", [operation, path]) else {
+    guard Console.write(Array("can-i\t\(operation)\t\(path)\n".utf8), to: commands), let answer = readSome() else {
       return "the mount does not answer: \(Console.reason(errno))"
     }
     return answer.hasPrefix("allow") ? nil : String(answer.prefix { $0 != "\n" })
-  }
-
-  private func exchange(_ verb: String, _ arguments: [String]) -> String? {
-    let line = ([verb] + arguments).joined(separator: "\t") + "\n"
-    guard Console.write(Array(line.utf8), to: commands) else { return nil }
-    // It is whole when the line was taken, and ends with a line feed: no read more to find its end.
-    var answer: [UInt8] = []
-    while answer.last != 0x0A {
-      let count = chunk.withUnsafeMutableBytes { read(commands, $0.baseAddress, $0.count) }
-      guard count > 0 else { return nil }
-      answer += chunk.prefix(count)
-    }
-    return String(decoding: answer, as: UTF8.self)
   }
 
   private static func digits(_ bytes: [UInt8]) -> String {
