@@ -37,6 +37,7 @@ let package = Package(
     .target(
       name: "RegistryFileSystem", dependencies: ["Executive", "ConfigurationManager"],
       swiftSettings: settings),
+    .target(name: "RegFile", dependencies: ["Executive"], swiftSettings: settings),
     .systemLibrary(
       name: "CFuse3", pkgConfig: "fuse3",
       providers: [.apt(["libfuse3-dev", "fuse3", "pkg-config"])]),
@@ -50,7 +51,7 @@ let package = Package(
       dependencies: [
         "CMalloc",
         "Executive", "HiveStorage", "ConfigurationManager", "ProcessTable", "Notifications",
-        "WdFilter", "PolicyFile", "RegistryFileSystem", "FUSEServer",
+        "WdFilter", "PolicyFile", "RegistryFileSystem", "RegFile", "FUSEServer",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       swiftSettings: settings),
@@ -87,6 +88,7 @@ let package = Package(
       name: "RegistryFileSystemTests",
       dependencies: ["Executive", "HiveStorage", "ConfigurationManager", "RegistryFileSystem"],
       swiftSettings: settings),
+    .testTarget(name: "RegFileTests", dependencies: ["Executive", "RegFile"], swiftSettings: settings),
     .testTarget(
       name: "FUSEServerTests", dependencies: ["ConfigurationManager", "FUSEServer"], swiftSettings: settings),
     .testTarget(

@@ -217,12 +217,30 @@ extension Registry {
     return lost
   }
 
-  /// Bytes of a key's hive: all of it, and those free for new cells. Throws `registryCorrupt`.
-  package func querySpace(of key: KeyControlBlock) throws(NTStatus) -> (total: Int, free: Int) {
-    try read(key) { hive throws(HiveError) in
-      let statistics = try hive.statistics()
-      return (total: statistics.fileBytes, free: statistics.freeBytes)
+  /// Space and number of things in a key's hive, of all hives for a key of the namespace. Walks a hive once at most. Throws
+  /// `registryCorrupt`.
+  package func querySpace(of key: KeyControlBlock) throws(NTStatus) -> HiveSpace {
+    var all = HiveSpace()
+    var growth = 0
+    for loaded in key.hive.isNamespace ? hives.withLock({ $0 }).filter({ !$0.isNamespace }) : [key.hive] {
+      let (space, room) = try loaded.lock.withShared { hive throws(NTStatus) in
+        do throws(HiveError) {
+          let (statistics, population) = (try hive.statistics(), try hive.population())
+          return (
+            HiveSpace(
+              used: statistics.fileBytes - statistics.freeBytes, free: statistics.freeBytes,
+              objects: population.keys + population.values), hive.roomToGrow()
+          )
+        } catch { throw NTStatus(error) }
+      }
+      all.used += space.used
+      all.free += space.free
+      all.objects += space.objects
+      // Several hives may share a disk, and no more than what it has.
+      growth = max(growth, room)
     }
+    all.free += growth
+    return all
   }
 
   // MARK: Under the lock

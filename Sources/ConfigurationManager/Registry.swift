@@ -25,6 +25,22 @@ package struct ValueInformation: Sendable {
   package var identity: UInt64
 }
 
+/// What a hive holds and can hold.
+package struct HiveSpace: Sendable, Hashable {
+  /// Bytes of headers and of cells in use.
+  package var used = 0
+  /// Bytes free for new cells, with those by which the hive may grow: 2 GiB in all, or what the disk has.
+  package var free = 0
+  /// Keys and values.
+  package var objects = 0
+
+  package init(used: Int = 0, free: Int = 0, objects: Int = 0) {
+    self.used = used
+    self.free = free
+    self.objects = objects
+  }
+}
+
 /// One hive at its place in the registry, or several below `\REGISTRY`. Every change goes through the callback stack: pre, the change
 /// under the exclusive lock of its hive, post. Queries take the shared lock; callbacks run with no lock held.
 ///

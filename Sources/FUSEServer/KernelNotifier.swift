@@ -18,7 +18,7 @@ final class KernelNotifier: KernelCache {
 
   private struct State: Sendable {
     var session: Session?
-    var waiting: [(nodeID: UInt64, reply: DeferredReply)] = []
+    var waiting: [(nodeID: UInt64, reply: DeferredReply?)] = []
     var isBusy = false
     var isStopping = false
   }
@@ -76,6 +76,11 @@ final class KernelNotifier: KernelCache {
     fuse_lowlevel_notify_inval_inode(session.pointer, nodeID, -1, 0)
   }
 
+  func dropPages(of nodeID: UInt64) {
+    state.withLock { $0.waiting.append((nodeID, nil)) }
+    wake.signal()
+  }
+
   /// Drops a node's cached pages, then sends `reply`.
   func dropPages(of nodeID: UInt64, then reply: DeferredReply) {
     state.withLock { $0.waiting.append((nodeID, reply)) }
@@ -100,7 +105,7 @@ final class KernelNotifier: KernelCache {
       }
       for (nodeID, reply) in batch {
         if let session { fuse_lowlevel_notify_inval_inode(session.pointer, nodeID, 0, 0) }
-        reply.send()
+        reply?.send()
       }
     }
   }

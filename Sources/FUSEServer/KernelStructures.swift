@@ -1,4 +1,5 @@
 internal import CFuse3
+internal import ConfigurationManager
 internal import Executive
 internal import Glibc
 internal import RegistryFileSystem
@@ -26,6 +27,24 @@ func stat(_ attributes: Attributes, _ owner: Presentation) -> stat {
   status.st_mtim = timespec(tv_sec: Int(time.seconds), tv_nsec: Int(time.nanoseconds))
   status.st_ctim = status.st_mtim
   status.st_atim = status.st_mtim
+  return status
+}
+
+/// statvfs(2)'s structure for a hive.
+func statvfs(_ space: HiveSpace) -> statvfs {
+  let block = 4096
+  // A key with a short name and its places in lists; values take less.
+  let smallestKey = 128
+  var status = statvfs()
+  status.f_bsize = UInt(block)
+  status.f_frsize = UInt(block)
+  status.f_bfree = UInt(clamping: space.free / block)
+  status.f_bavail = status.f_bfree
+  status.f_blocks = UInt(clamping: (space.used + block - 1) / block) + status.f_bfree
+  status.f_ffree = UInt(clamping: space.free / smallestKey)
+  status.f_favail = status.f_ffree
+  status.f_files = UInt(clamping: space.objects) + status.f_ffree
+  status.f_namemax = 1024
   return status
 }
 

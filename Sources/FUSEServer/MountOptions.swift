@@ -20,6 +20,9 @@ package struct MountOptions: Hashable, Sendable {
   package var umask: UInt32 = 0o022
   /// A SYSTEM hive has a link `CurrentControlSet`.
   package var showsCurrentControlSet = true
+  /// Of files and of directories, where they differ from `umask`.
+  package var fileMask: UInt32?
+  package var directoryMask: UInt32?
   /// When a change survives power loss.
   package var durability = Durability.fsync
   /// What mount(8) shows as the device; nil: the hive's path.
@@ -76,10 +79,11 @@ package struct MountOptions: Hashable, Sendable {
       showsCurrentControlSet = value == "on"
     case ("uid", let value?): userID = try Self.number(value, of: name, radix: 10)
     case ("gid", let value?): groupID = try Self.number(value, of: name, radix: 10)
-    case ("umask", let value?):
-      umask = try Self.number(value, of: name, radix: 8)
-      guard umask <= 0o777 else { throw Problem(description: "option umask: \(value) is more than 777") }
-    case ("policy", _), ("log", _), ("at", _), ("fsname", _), ("ccs", nil), ("uid", nil), ("gid", nil), ("umask", nil):
+    case ("umask", let value?): umask = try Self.mask(value, of: name)
+    case ("fmask", let value?): fileMask = try Self.mask(value, of: name)
+    case ("dmask", let value?): directoryMask = try Self.mask(value, of: name)
+    case ("policy", _), ("log", _), ("at", _), ("fsname", _), ("ccs", nil), ("uid", nil), ("gid", nil), ("umask", nil),
+      ("fmask", nil), ("dmask", nil):
       throw Problem(description: "option \(name) needs a value: \(name)=…")
     case ("ro", _?), ("rw", _?), ("force", _?), ("allow_other", _?), ("log-processes", _?):
       throw Problem(description: "option \(name) takes no value")
@@ -90,6 +94,12 @@ package struct MountOptions: Hashable, Sendable {
         throw Problem(description: "unknown option \(option)")
       }
     }
+  }
+
+  private static func mask(_ text: String, of name: String) throws(Problem) -> UInt32 {
+    let mask = try number(text, of: name, radix: 8)
+    guard mask <= 0o777 else { throw Problem(description: "option \(name): \(text) is more than 777") }
+    return mask
   }
 
   private static func number(_ text: String, of name: String, radix: Int) throws(Problem) -> UInt32 {

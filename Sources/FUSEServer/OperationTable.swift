@@ -160,8 +160,7 @@ enum OperationTable {
     }
     table.statfs = { request, nodeID in
       Request.serve(request) { fileSystem, _ throws(Errno) in
-        let space = fileSystem.space(of: nodeID)
-        return .space(total: space.total, free: space.free)
+        .space(fileSystem.space(of: nodeID))
       }
     }
   }

@@ -22,7 +22,7 @@ enum Answer: Sendable {
   /// Where a link leads, NUL-terminated.
   case target([UInt8])
   case written(Int)
-  case space(total: Int, free: Int)
+  case space(HiveSpace)
 }
 
 /// One request of the kernel (fuse_req_t). It is answered exactly once: the answer consumes it.
@@ -114,14 +114,8 @@ struct Request: ~Copyable {
       _ = path.withUnsafeBytes { fuse_reply_readlink(handle, $0.baseAddress?.assumingMemoryBound(to: CChar.self)) }
     case .written(let count):
       fuse_reply_write(handle, count)
-    case .space(let total, let free):
-      var status = statvfs()
-      status.f_bsize = 4096
-      status.f_frsize = 4096
-      status.f_blocks = UInt(clamping: total / 4096)
-      status.f_bfree = UInt(clamping: free / 4096)
-      status.f_bavail = status.f_bfree
-      status.f_namemax = 1024
+    case .space(let space):
+      var status = statvfs(space)
       fuse_reply_statfs(handle, &status)
     }
   }

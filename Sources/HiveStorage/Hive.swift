@@ -26,6 +26,7 @@ package struct Hive: ~Copyable {
   var image: HiveImage
   let sortedLists: SortedLists
   let valueIndexes = ValueIndexes()
+  let counts = HiveCounts()
   /// Built before the first change.
   var freeCells: FreeCells?
 
@@ -196,19 +197,21 @@ package struct Hive: ~Copyable {
     package var bins = 0
   }
 
-  /// Counts as the first change has made them and kept them; before it, every cell is visited.
+  /// Counts as the first change has made them and kept them; before it, every cell is visited, once.
   package func statistics() throws(HiveError) -> Statistics {
     if let freeCells { return freeCells.statistics(fileBytes: image.count) }
-    var statistics = Statistics(fileBytes: image.count)
-    try image.walkCells { _ in
-      statistics.bins += 1
-    } _: { _, size, isAllocated in
-      statistics.cells += 1
-      if !isAllocated {
-        statistics.freeCells += 1
-        statistics.freeBytes += size
+    return try counts.statistics { () throws(HiveError) in
+      var statistics = Statistics(fileBytes: image.count)
+      try image.walkCells { _ in
+        statistics.bins += 1
+      } _: { _, size, isAllocated in
+        statistics.cells += 1
+        if !isAllocated {
+          statistics.freeCells += 1
+          statistics.freeBytes += size
+        }
       }
+      return statistics
     }
-    return statistics
   }
 }

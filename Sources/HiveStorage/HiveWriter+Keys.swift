@@ -58,6 +58,7 @@ extension Hive {
       if node.classLength > 0 { try hive.free(node.className, "class name") }
       try hive.releaseSecurity(node.security)
       try hive.free(key, "key node")
+      hive.counts.add(keys: -1)
       hive.image.store(time.rawValue, parent.body, KeyNode.Field.lastWritten)
     }
   }
@@ -138,6 +139,7 @@ extension Hive {
     let compressed = name.units.span.isCompressible
     let stored = name.units.span.stored(compressed: compressed)
     let cell = try allocate(KeyNode.Field.name + stored.count)
+    counts.add(keys: 1)
     image.store(Signature.keyNode.rawValue, cell, 0)
     var flags = flags
     if compressed { flags.insert(.compressedName) } else { flags.remove(.compressedName) }

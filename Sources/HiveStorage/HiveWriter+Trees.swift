@@ -86,6 +86,7 @@ extension Hive {
       try freeContent(of: node)
       try releaseSecurity(node.security)
       try free(index, "key node")
+      counts.add(keys: -1)
     }
   }
 

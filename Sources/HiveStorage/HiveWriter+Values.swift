@@ -159,6 +159,7 @@ extension Hive {
     let compressed = name.units.span.isCompressible
     let stored = name.units.span.stored(compressed: compressed)
     let cell = try allocate(ValueNode.Field.name + stored.count)
+    counts.add(values: 1)
     image.store(Signature.value.rawValue, cell, 0)
     image.store(UInt16(stored.count), cell, ValueNode.Field.nameLength)
     image.store(ValueNode.inlineBit, cell, ValueNode.Field.dataSize)
@@ -202,6 +203,7 @@ extension Hive {
   mutating func freeValue(_ value: CellIndex) throws(HiveError) {
     try freeData(of: image.valueNode(at: value))
     try free(value, "value")
+    counts.add(values: -1)
   }
 
   private mutating func freeData(of value: ValueNode) throws(HiveError) {

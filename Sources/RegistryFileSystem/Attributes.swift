@@ -34,16 +34,18 @@ package struct Presentation: Sendable {
   /// A SYSTEM hive has a link `CurrentControlSet`.
   package var showsCurrentControlSet: Bool
 
+  /// `fileMask` and `directoryMask` count instead of `umask` where they are given.
   package init(
-    userID: UInt32, groupID: UInt32, umask: UInt32, isReadOnly: Bool, showsCurrentControlSet: Bool = true
+    userID: UInt32, groupID: UInt32, umask: UInt32, fileMask: UInt32? = nil, directoryMask: UInt32? = nil, isReadOnly: Bool,
+    showsCurrentControlSet: Bool = true
   ) {
     self.showsCurrentControlSet = showsCurrentControlSet
     self.userID = userID
     self.groupID = groupID
     // A read-only mount shows what can be done with it.
     let writable: UInt32 = isReadOnly ? 0o555 : 0o777
-    directoryPermissions = 0o777 & writable & ~umask
-    filePermissions = 0o666 & writable & ~umask
+    directoryPermissions = 0o777 & writable & ~(directoryMask ?? umask)
+    filePermissions = 0o666 & writable & ~(fileMask ?? umask)
   }
 }
 
@@ -53,4 +55,6 @@ package protocol KernelCache: AnyObject, Sendable {
   func dropNames()
   /// The node's attributes are asked for again.
   func dropAttributes(of nodeID: UInt64)
+  /// The node's cached pages are dropped soon; the caller does not wait.
+  func dropPages(of nodeID: UInt64)
 }

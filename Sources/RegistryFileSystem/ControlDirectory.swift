@@ -81,22 +81,30 @@ package final class ControlSession: Sendable {
   }
 
   private let state = Mutex(State())
-  private static let longestLine = 65536
+  /// Bytes that a handle may hold without the end of their line.
+  private let longestLine: Int
 
-  /// `execute` answers one whole line.
+  init(longestLine: Int) { self.longestLine = longestLine }
+
+  /// `execute` answers one whole line. Of several in one write those behind the first that is refused are neither done nor answered.
   func write(_ bytes: some Collection<UInt8>, _ execute: ([UInt8]) -> String) throws(Errno) {
     var lines: [[UInt8]] = []
     try state.withLock { state throws(Errno) in
-      guard state.line.count + bytes.count <= Self.longestLine else { throw .invalid }
-      state.line.append(contentsOf: bytes)
-      while let end = state.line.firstIndex(of: 0x0A) {
-        lines.append(Array(state.line[..<end]))
-        state.line.removeSubrange(...end)
+      guard state.line.count + bytes.count <= longestLine else { throw .invalid }
+      // Only what came now can end a line.
+      var parts = bytes.split(separator: 0x0A, omittingEmptySubsequences: false)
+      let rest = parts.removeLast()
+      for part in parts {
+        lines.append(state.line + part)
+        state.line.removeAll()
       }
+      state.line.append(contentsOf: rest)
     }
     for line in lines {
       let answer = Array(execute(line).utf8)
       state.withLock { $0.answer.append(contentsOf: answer) }
+      // What comes behind it in the same write may rest on it.
+      if answer.starts(with: "error ".utf8) { return }
     }
   }
 

@@ -39,6 +39,8 @@ final class Node: Sendable {
     /// What the writer of a value that is not there yet has in hand, bytes. A value that is there shows the size of what it has:
     /// other handles read that.
     var unsavedSize: Int?
+    /// What it was when it was removed while somebody had it open: they read on.
+    var lastText: [UInt8]?
     /// The kernel may hold its attributes for long.
     var isAttributeCached = false
 

@@ -8,7 +8,7 @@ internal import Glibc
 /// Who writes the line is judged like anybody who does the operation. Paths of files are absolute and opened by the daemon, so only root
 /// and the user who mounted may name one.
 extension RegistryFileSystem {
-  private struct Failure: Error {
+  struct Failure: Error {
     let errno: Errno
     var text: String
 
@@ -44,6 +44,10 @@ extension RegistryFileSystem {
         try withKey(arguments[0]) { key throws(NTStatus) in try registry.flushKey(key, toPrimary: true, by: caller) }
       case ("rename", 2): try rename(arguments[0], to: arguments[1], by: caller)
       case ("link", 2): try link(arguments[0], to: arguments[1], by: caller)
+      case ("create", 1): try create(arguments[0], by: caller)
+      case ("set", 4):
+        try setValue(of: arguments[0], named: arguments[1], type: arguments[2], to: arguments[3], by: caller)
+      case ("delete-value", 2): try deleteValue(of: arguments[0], named: arguments[1], by: caller)
       case ("save", 2): try save(arguments[0], to: arguments[1], by: caller)
       case ("restore", 2...3):
         try restore(
@@ -187,11 +191,13 @@ extension RegistryFileSystem {
     guard caller.userID == 0 || caller.userID == geteuid() else { throw Failure(.privilegeNotHeld) }
   }
 
-  /// What the kernel asks before mkdir(2) and rename(2): the bits of directories, which are the same for all.
-  private func checkPermission(_ caller: Caller) throws(Failure) {
+  /// What the kernel asks before mkdir(2) and rename(2): the write bits, which are the same for all. A command may set a value as well,
+  /// so files must have them, too.
+  func checkPermission(_ caller: Caller) throws(Failure) {
     let bits: UInt32 =
       caller.userID == presentation.userID ? 0o200 : caller.groupID == presentation.groupID ? 0o020 : 0o002
-    guard caller.userID == 0 || presentation.directoryPermissions & bits != 0 else { throw Failure(.accessDenied) }
+    let permissions = presentation.directoryPermissions & presentation.filePermissions
+    guard caller.userID == 0 || permissions & bits != 0 else { throw Failure(Errno.accessDenied) }
   }
 
   private func checkFile(_ path: String, by caller: Caller) throws(Failure) {
@@ -228,7 +234,7 @@ extension RegistryFileSystem {
     }
   }
 
-  private func newKeyName(_ text: String) throws(Failure) -> UnicodeName {
+  func newKeyName(_ text: String) throws(Failure) -> UnicodeName {
     // The kernel lets no slash through; here one is the path's that somebody expected.
     guard !text.utf8.contains(0x2F) else {
       throw Failure(.invalid, "'\(text)' is a path: a key keeps its place, and a slash in its name is written %2F")
@@ -238,14 +244,14 @@ extension RegistryFileSystem {
     }
   }
 
-  private func split(_ path: String) -> (parent: String, last: String) {
+  func split(_ path: String) -> (parent: String, last: String) {
     guard let slash = path.lastIndex(of: "/") else { return ("", path) }
     return (String(path[..<slash]), String(path[path.index(after: slash)...]))
   }
 
   /// Opens the key at a path below the mount's root for as long as `body` runs. Failures are told with the file that they are about, or as
   /// it is said for them.
-  private func withKey<Result>(
+  func withKey<Result>(
     _ path: String, about file: String? = nil, collision: String? = nil, invalid: String? = nil, _ body: (KeyControlBlock) throws(NTStatus) -> Result
   ) throws(Failure) -> Result {
     var isFound = false

@@ -66,7 +66,7 @@ extension RegistryFileSystem {
 
   private func open(_ file: ControlFile, _ node: Node, by caller: Caller) throws(Errno) -> OpenFile {
     guard file != .directory else { throw .isDirectory }
-    let session = ControlSession()
+    let session = ControlSession(longestLine: longestCommand)
     switch file {
     case .status: session.preset(handler.status())
     case .stats: session.preset(handler.stats())
@@ -273,7 +273,10 @@ extension RegistryFileSystem {
       state.text == nil || (!file.isWritable && !isGone && state.generation != generation)
     }
     guard isNeeded else { return }
-    guard !isGone else { throw .noEntry }
+    if isGone {
+      guard let last = value.withLock({ $0.lastText }) else { throw .noEntry }
+      return file.state.withLock { $0.text = last }
+    }
     if let pendingFile, pendingFile !== file {
       // In the hands of the handle that created it, and nowhere else yet.
       let text = pendingFile.state.withLock { $0.text ?? [] }

@@ -62,6 +62,8 @@ extension RegistryFileSystem {
       // Nothing of it is in the registry: its leave to be set is given back.
       abandon(found.node)
     } else {
+      keepText(of: found.node)
+      defer { dropKeptText(of: found.node) }
       do {
         try registry.deleteValue(of: key, named: found.name, ordinal: ordinal, by: caller) { identity in
           markDeleted(identity)
@@ -161,6 +163,8 @@ extension RegistryFileSystem {
     let newName = target.map { target in target.node === source.node ? wanted.name : target.name } ?? wanted.name
     var hasReaders = false
     var isDone = false
+    if let target, target.node !== source.node { keepText(of: target.node) }
+    defer { if let target { dropKeptText(of: target.node) } }
     do {
       try registry.moveValue(
         of: key, named: source.name, to: newKey, named: newName, as: value, by: caller
@@ -210,6 +214,21 @@ extension RegistryFileSystem {
     case .control, .alias: throw .notPermitted
     case .key, .value, nil: break
     }
+  }
+
+  /// A value that is going to be removed stays what it is for those who have it open.
+  private func keepText(of node: Node) {
+    guard let (parent, name, ordinal, isOpen) = node.value?.withLock({
+      ($0.parent, $0.name, $0.ordinal, $0.readers + $0.writers > 0)
+    }), isOpen, let found = try? registry.queryValue(of: parent, named: name, ordinal: ordinal) else { return }
+    let value = RegistryValue(type: found.information.type, data: found.data)
+    let text = if case .value(isRaw: true) = node.kind { value.data } else { ValueCodec.text(of: value) }
+    node.value?.withLock { $0.lastText = text }
+  }
+
+  /// It was not removed after all.
+  private func dropKeptText(of node: Node) {
+    node.value?.withLock { if !$0.isDeleted { $0.lastText = nil } }
   }
 
   /// The value with this number is gone from the hive; under the registry's lock.

@@ -55,6 +55,8 @@ package final class RegistryFileSystem: Sendable {
   /// Finds `name` in a directory. One look-up more on the node of the answer.
   package func lookUp(_ name: UnsafePointer<CChar>, in parent: UInt64) throws(Errno) -> Entry {
     let spelled = Self.bytes(name)
+    // Newer kernels pass longer names on than statfs tells of.
+    guard spelled.count <= NameCodec.maximumBytes else { throw .nameTooLong }
     guard let node = inodes.node(parent) else { throw .noEntry }
     switch node.kind {
     case .control(.directory):
@@ -221,9 +223,9 @@ package final class RegistryFileSystem: Sendable {
     return registry.completeName(ofPath: components)
   }
 
-  /// Bytes of the node's hive, and those free in it.
-  package func space(of nodeID: UInt64) -> (total: Int, free: Int) {
-    (try? registry.querySpace(of: hiveKey(of: nodeID))) ?? (total: 0, free: 0)
+  /// What the node's hive holds and can hold; nothing of one that is damaged where that is counted.
+  package func space(of nodeID: UInt64) -> HiveSpace {
+    (try? registry.querySpace(of: hiveKey(of: nodeID))) ?? HiveSpace()
   }
 
   /// fsync(2): FlushKey, every change of the node's hive so far survives power loss, unless the mount puts that off.

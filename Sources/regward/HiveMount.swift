@@ -106,7 +106,8 @@ struct HiveMount {
     }
     let presentation = Presentation(
       userID: options.userID ?? getuid(), groupID: options.groupID ?? getgid(), umask: options.umask,
-      isReadOnly: options.isReadOnly, showsCurrentControlSet: options.showsCurrentControlSet)
+      fileMask: options.fileMask, directoryMask: options.directoryMask, isReadOnly: options.isReadOnly,
+      showsCurrentControlSet: options.showsCurrentControlSet)
     let handler = MountHandler(
       facts: MountFacts(
         hives: hives.map(\.path), mountPoint: mountPoint, location: registry.completeName(ofPath: []),

@@ -24,7 +24,7 @@ struct MountCommand: ParsableCommand {
       Returns once the hive is mounted; a process of its own serves it until it is unmounted or gets SIGINT or SIGTERM.
 
       Options for -o, parted by commas: ro, rw, force, policy=FILE, log=FILE, log-processes, at=NAME, ccs=off, sync=WHEN, allow_other, uid=N, \
-      gid=N, umask=OCTAL, fsname=TEXT, and the generic ones of mount(8).
+      gid=N, umask=OCTAL, fmask=OCTAL, dmask=OCTAL, fsname=TEXT, and the generic ones of mount(8).
 
       A SYSTEM hive shows CurrentControlSet, a link to the control set that Select\\Current names; ccs=off leaves it out.
 

@@ -11,7 +11,7 @@ struct Regward: ParsableCommand {
       MountCommand.self, UnmountCommand.self, ReloadCommand.self, StatusCommand.self, ProcessesCommand.self, CtlCommand.self,
       WhyCommand.self, SaveCommand.self,
       RestoreCommand.self, ReplaceCommand.self, LoadCommand.self, UnloadCommand.self, FlushCommand.self, RenameCommand.self,
-      AddCommand.self, DumpCommand.self, CheckCommand.self, CompactCommand.self, RecoverCommand.self,
+      AddCommand.self, ExportCommand.self, ImportCommand.self, DumpCommand.self, CheckCommand.self, CompactCommand.self, RecoverCommand.self,
       RulesCommand.self,
     ]
   )

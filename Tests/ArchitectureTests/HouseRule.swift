@@ -15,6 +15,7 @@ struct HouseRule: Sendable, CustomStringConvertible {
       "WdFilter": system.union(["Executive", "ConfigurationManager", "ProcessTable", "Notifications"]),
       "PolicyFile": system.union(["Executive", "Notifications", "WdFilter", "Yams", "Foundation"]),
       "RegistryFileSystem": system.union(["Executive", "ConfigurationManager"]),
+      "RegFile": system.union(["Executive"]),
       // Caller, FileTime and SystemThread: the words in which the server asks the file system.
       "FUSEServer": system.union(["CFuse3", "Executive", "ConfigurationManager", "RegistryFileSystem"]),
       "HiveSamples": system.union(["Executive", "HiveStorage"]),
@@ -23,7 +24,7 @@ struct HouseRule: Sendable, CustomStringConvertible {
       "hive-stress": system.union(["HiveModel", "Executive", "HiveStorage", "ArgumentParser"]),
       "regward": system.union([
         "Executive", "HiveStorage", "ConfigurationManager", "ProcessTable", "Notifications", "WdFilter", "PolicyFile",
-        "RegistryFileSystem", "FUSEServer", "ArgumentParser", "Foundation", "CMalloc",
+        "RegistryFileSystem", "RegFile", "FUSEServer", "ArgumentParser", "Foundation", "CMalloc",
       ]),
     ]
   }()

@@ -11,9 +11,10 @@ struct MountOptionsTests {
   }
 
   @Test("several lists, and the later of two that contradict") func lists() throws {
-    let options = try MountOptions(parsing: ["ro,allow_other,uid=1000", "gid=100,umask=027,rw,policy=/a,,log=b"])
+    let options = try MountOptions(parsing: ["ro,allow_other,uid=1000", "gid=100,umask=027,fmask=0133,dmask=077,rw,policy=/a,,log=b"])
     #expect(!options.isReadOnly && options.allowsOthers)
     #expect(options.userID == 1000 && options.groupID == 100 && options.umask == 0o27)
+    #expect(options.fileMask == 0o133 && options.directoryMask == 0o77)
     #expect(options.policy == "/a" && options.log == "b")
     #expect(try MountOptions(parsing: ["rw", "ro"]).isReadOnly)
     #expect(try MountOptions(parsing: ["force", "ro"]).isForced)
@@ -62,6 +63,8 @@ struct MountOptionsTests {
       ("log-processes=1", "option log-processes takes no value"),
       ("uid=root", "option uid: root is not a decimal number"), ("gid=-1", "option gid: -1 is not a decimal number"),
       ("uid=4294967296", "option uid: 4294967296 is not a decimal number"),
+      ("fmask=8", "option fmask: 8 is not an octal number"), ("dmask=1000", "option dmask: 1000 is more than 777"),
+      ("dmask", "option dmask needs a value: dmask=…"),
       ("umask=8", "option umask: 8 is not an octal number"), ("umask=1000", "option umask: 1000 is more than 777"),
     ])
   func problems(list: String, message: String) {

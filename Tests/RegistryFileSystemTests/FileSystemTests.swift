@@ -20,6 +20,7 @@ final class Fixture: RegistryCallback, KernelCache, ControlHandler {
   let sets = Mutex<[String]>([])
   let refusals = Mutex(0)
   let namesDropped = Mutex(0)
+  let pagesDropped = Mutex<Set<UInt64>>([])
   let attributesDropped = Mutex<Set<UInt64>>([])
   let caller = Caller(threadID: 1, userID: 0, groupID: 0)
 
@@ -70,6 +71,7 @@ final class Fixture: RegistryCallback, KernelCache, ControlHandler {
 
   func dropNames() { namesDropped.withLock { $0 += 1 } }
   func dropAttributes(of nodeID: UInt64) { _ = attributesDropped.withLock { $0.insert(nodeID) } }
+  func dropPages(of nodeID: UInt64) { _ = pagesDropped.withLock { $0.insert(nodeID) } }
   func why(_ name: UnicodeName) -> String { "why \(name)\n" }
   func status() -> String { "{}\n" }
   func execute(

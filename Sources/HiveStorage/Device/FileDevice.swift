@@ -62,6 +62,14 @@ package final class FileDevice: HiveDevice {
     return (UInt64(status.st_dev), UInt64(status.st_ino))
   }
 
+  /// Bytes that the file's disk has free for us; nil when it cannot be asked.
+  func freeBytes() -> Int? {
+    var disk = statvfs()
+    guard fstatvfs(descriptor, &disk) == 0 else { return nil }
+    let (bytes, overflows) = Int(clamping: disk.f_bavail).multipliedReportingOverflow(by: Int(clamping: disk.f_frsize))
+    return overflows ? .max : bytes
+  }
+
   /// Keeps others out (`exclusive`) or writers out, until this device is gone; throws `locked` with the holder's
   /// process.
   ///

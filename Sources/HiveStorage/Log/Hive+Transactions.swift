@@ -33,6 +33,7 @@ extension Hive {
         freeCells = nil
         sortedLists.removeAll()
         valueIndexes.forgetAll()
+        counts.forget()
       }
       throw error
     }
