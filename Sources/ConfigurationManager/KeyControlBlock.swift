@@ -47,6 +47,9 @@ package final class KeyControlBlock: @unchecked Sendable {
     return UnicodeName(units: units)
   }
 
+  /// False in the places for hives, where only `Registry.attach` and `loadKey` make something.
+  package var isChangeable: Bool { !isDeleted && !hive.isNamespace }
+
   /// Whether the two keys lie in one hive.
   package func isOfHive(_ other: KeyControlBlock) -> Bool { hive === other.hive }
 

@@ -18,6 +18,8 @@ package struct MountOptions: Hashable, Sendable {
   package var userID: UInt32?
   package var groupID: UInt32?
   package var umask: UInt32 = 0o022
+  /// What programs make under names of temporary files stays in memory until it gets another.
+  package var usesScratchNames = true
   /// When a change survives power loss.
   package var durability = Durability.fsync
   /// What mount(8) shows as the device; nil: the hive's path.
@@ -69,6 +71,9 @@ package struct MountOptions: Hashable, Sendable {
         throw Problem(description: "option sync: \(value) is none of \(words)")
       }
       durability = known
+    case ("scratch", "on"?): usesScratchNames = true
+    case ("scratch", "off"?): usesScratchNames = false
+    case ("scratch", _): throw Problem(description: "option scratch is scratch=on or scratch=off")
     case ("uid", let value?): userID = try Self.number(value, of: name, radix: 10)
     case ("gid", let value?): groupID = try Self.number(value, of: name, radix: 10)
     case ("umask", let value?):

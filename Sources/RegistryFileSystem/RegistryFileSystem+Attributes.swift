@@ -68,18 +68,18 @@ extension RegistryFileSystem {
   private func attributes(ofValue node: Node, isRaw: Bool) throws(Errno) -> Attributes {
     guard let state = node.value?.withLock({ state in
       (
-        state.parent, state.name, state.ordinal, state.identity, state.isDeleted, state.pendingFile != nil,
-        state.writers, state.unsavedSize, state.generation,
+        state.parent, state.name, state.ordinal, state.identity, state.isDeleted, state.unsaved,
+        state.writers, state.generation,
         state.size.flatMap { $0.generation == state.generation ? $0.bytes : nil }
       )
     }) else { throw .noEntry }
-    let (parent, name, ordinal, identity, isDeleted, isPending, writers, unsavedSize, generation, knownSize) = state
+    let (parent, name, ordinal, identity, isDeleted, unsaved, writers, generation, knownSize) = state
     var attributes = Attributes(
-      kind: .file, inode: isPending ? 1 << 40 + node.id : Self.inode(identity) + (isRaw ? 1 << 39 : 0),
-      permissions: presentation.filePermissions, links: isDeleted ? 0 : 1, size: isPending ? unsavedSize ?? 0 : 0,
+      kind: .file, inode: unsaved != nil ? 1 << 40 + node.id : Self.inode(identity) + (isRaw ? 1 << 39 : 0),
+      permissions: presentation.filePermissions, links: isDeleted ? 0 : 1, size: unsaved?.size ?? 0,
       modified: FileTime(rawValue: 0), isCacheable: false)
     if isDeleted { return attributes }
-    if isPending {
+    if unsaved != nil {
       do { attributes.modified = try registry.query(parent).lastWriteTime } catch { throw Errno(error) }
       return attributes
     }

@@ -95,7 +95,7 @@ extension RegistryFileSystem {
   private func restore(_ path: String, from file: String, flags: UInt32, by caller: Caller) throws(Failure) {
     try checkFile(file, by: caller)
     try withKey(path, about: file) { key throws(NTStatus) in
-      guard flags & Registry.forceRestore != 0 || !inodes.hasWriters(below: key) else { throw .sharingViolation }
+      guard flags & Registry.forceRestore != 0 || !hasWriters(below: key) else { throw .sharingViolation }
       try registry.restoreKey(key, from: file, flags: flags, by: caller) { inodes.unbindAll(below: key) }
       dropTimes(of: key)
     }
@@ -108,7 +108,7 @@ extension RegistryFileSystem {
     try checkFile(newFile, by: caller)
     try checkFile(oldFile, by: caller)
     try withKey(path, about: newFile) { key throws(NTStatus) in
-      guard !inodes.hasWriters(below: key) else { throw .sharingViolation }
+      guard !hasWriters(below: key) else { throw .sharingViolation }
       var root = key
       try registry.replaceKey(key, by: newFile, savingTo: oldFile, by: caller) {
         inodes.unbindAll(below: $0)
@@ -134,7 +134,7 @@ extension RegistryFileSystem {
     try checkPrivilege(caller)
     try withKey(path) { key throws(NTStatus) in
       // What is open for writing would be lost.
-      guard !inodes.hasWriters(below: key) else { throw .sharingViolation }
+      guard !hasWriters(below: key) else { throw .sharingViolation }
       try registry.unloadKey(key, by: caller)
     }
     try withKey(split(path).parent) { key throws(NTStatus) in dropTimes(of: key) }

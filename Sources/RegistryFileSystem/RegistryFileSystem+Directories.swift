@@ -50,7 +50,7 @@ extension RegistryFileSystem {
           stream.append(inode: 1 << 41 + UInt64(offset), kind) { NameCodec.encode(lost: offset, into: &$0) }
         }
       }
-      for (name, id) in inodes.pendingValues(of: key) where values[name.upcased] == nil {
+      for (name, id) in inodes.unsavedValues(of: key) where values[name.upcased] == nil {
         stream.append(inode: 1 << 40 + id, .file) {
           NameCodec.encode(name, suffix: keys[name.upcased] != nil ? .value : .none, into: &$0)
         }

@@ -14,12 +14,25 @@ package final class RegistryFileSystem: Sendable {
   private let cacheBox = Mutex<(any KernelCache)?>(nil)
   /// The longest text a value can have, bytes; beyond it a write is refused at once.
   let largestText: Int
+  let removed = RemovedValues()
+  let scratchMemory: ScratchMemory
+  let usesScratchNames: Bool
+  /// Signalled when a value waits to be promoted.
+  let promotionWanted = KernelEvent()
+  /// Monotonic, nanoseconds.
+  let now: @Sendable () -> UInt64
 
+  /// `usesScratchNames`: what programs make under names of temporary files stays in memory. `now` is a monotonic clock of
+  /// nanoseconds.
   package init(
     registry: Registry, presentation: Presentation, largestText: Int, handler: any ControlHandler,
-    openWatcher: (any OpenWatcher)? = nil
+    openWatcher: (any OpenWatcher)? = nil, usesScratchNames: Bool = true, scratchMemory: ScratchMemory = ScratchMemory(),
+    now: @escaping @Sendable () -> UInt64 = MonotonicClock.nanoseconds
   ) {
     self.openWatcher = openWatcher
+    self.usesScratchNames = usesScratchNames
+    self.scratchMemory = scratchMemory
+    self.now = now
     self.registry = registry
     self.presentation = presentation
     self.largestText = largestText
@@ -51,7 +64,7 @@ package final class RegistryFileSystem: Sendable {
     if parent == InodeTable.root, let file = ControlFile(inRoot: spelled) { return entry(for: file) }
     let key = try key(of: parent)
     // What is no name at all is simply not there.
-    guard let wanted = try? NameCodec.decode(spelled) else { throw .noEntry }
+    guard let wanted = try? decode(spelled, in: key) else { throw .noEntry }
     let found = try resolve(wanted, spelled: spelled, in: key)
     do { return try entry(for: found, spelled: spelled) } catch {
       // Gone between finding it and asking for its attributes.
@@ -102,7 +115,7 @@ package final class RegistryFileSystem: Sendable {
       return found
     } catch {
       guard error == .objectNameNotFound, ordinal == 1, !isRaw,
-        let node = inodes.lookUpPending(wanted.name, in: key), let state = node.value?.withLock({ ($0.name, $0.type) })
+        let node = inodes.lookUpUnsaved(wanted.name, in: key), let state = node.value?.withLock({ ($0.name, $0.knownType) })
       else { throw Errno(error) }
       if case .type(let type) = wanted.suffix, state.1 != type {
         inodes.forget(node.id, count: 1)
@@ -175,8 +188,8 @@ package final class RegistryFileSystem: Sendable {
   }
 
   /// A name for something new: no suffix but a type (for values), within the format's limits.
-  func newName(_ spelled: [UInt8], isKey: Bool) throws(Errno) -> EntryName {
-    let name = try NameCodec.decode(spelled)
+  func newName(_ spelled: [UInt8], isKey: Bool, in key: KeyControlBlock? = nil) throws(Errno) -> EntryName {
+    let name = if let key { try decode(spelled, in: key) } else { try NameCodec.decode(spelled) }
     switch name.suffix {
     case .none: break
     case .type, .value: if isKey { throw .invalid }

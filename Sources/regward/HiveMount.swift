@@ -88,15 +88,16 @@ struct HiveMount {
     let presentation = Presentation(
       userID: options.userID ?? getuid(), groupID: options.groupID ?? getgid(), umask: options.umask,
       isReadOnly: options.isReadOnly)
+    let scratchMemory = ScratchMemory()
     let handler = MountHandler(
       facts: MountFacts(
         hives: hives.map(\.path), mountPoint: mountPoint, location: registry.completeName(ofPath: []),
         isReadOnly: options.isReadOnly),
       filter: registration.filter, rules: rules, refusals: refusals, queue: queue, sink: sink, sync: sync, processes: processes,
-      storage: { registry.hiveStates })
+      storage: { registry.hiveStates }, scratchMemory: scratchMemory)
     let fileSystem = RegistryFileSystem(
       registry: registry, presentation: presentation, largestText: survey.largestText, handler: handler,
-      openWatcher: registration.documents)
+      openWatcher: registration.documents, usesScratchNames: options.usesScratchNames, scratchMemory: scratchMemory)
 
     let (title, inSystemLog, logSink) = (title, isDaemon, sink)
     let signals = SignalListener(
@@ -112,6 +113,7 @@ struct HiveMount {
     let flusher = LazyFlusher(registry: registry) { error in
       Console.tell("\(title): \(error)", inSystemLog: inSystemLog)
     }
+    let promoter = UnsavedPromoter(fileSystem) { Console.tell("\(title): \($0)", inSystemLog: inSystemLog) }
     // A failure to serve does not spare the hive its last commit.
     var failure: MountFailure?
     var isMounted = false
@@ -134,6 +136,8 @@ struct HiveMount {
       let status = error == .resources || error == .session ? MountFailure.systemStatus : MountFailure.mountStatus
       failure = MountFailure(error.description, status: status)
     }
+    // What is only in memory is judged: while the processes of who made it are still known.
+    promoter.stop()
     signals.stop()
     socket?.stop()
     processes.stop()
