@@ -16,7 +16,7 @@ enum ScratchName {
 
   // rsync and vim make their files before there is a value, so these two do not ask for one.
   private static let forms: [Form] = [
-    Form(".*.sw?"),  // vim: swap file, and the one beside it that it tries
+    Form(".*.sw?"), Form(".*.sw?x"),  // vim: swap file, and what it tries before, to see how long names may be
     Form(".*.??????"),  // rsync
     Form("*~", besideValue: true),  // vim, emacs, patch: what was there before
     Form("#*#", besideValue: true), Form(".#*", besideValue: true),  // emacs: autosaved; lock

@@ -323,7 +323,7 @@ struct RemovedValueTests {
 @Suite("Temporary files of editors and copy tools (SEMANTICS.md, 10.5 to 10.9)")
 struct ScratchNameTests {
   @Test("10.5: what is made under a scratch name is in memory and asks nobody", arguments: [
-    ".x.swp", ".x.swo", ".new.swx", "x~", "#x#", ".#x", ".x.AbC123", ".new.AbC123", "x.oAbC123", "4913", "sedAbC123", "XXAbC123",
+    ".x.swp", ".x.swo", ".new.swx", ".x.swpx", "x~", "#x#", ".#x", ".x.AbC123", ".new.AbC123", "x.oAbC123", "4913", "sedAbC123", "XXAbC123",
     "tmpab_cd123", ".goutputstream-AbC123", ".#-emacsAbC123", ".@.swp", "@~", "k%val~", ".k%val.AbC123",
   ])
   func scratch(name: String) throws {
@@ -349,7 +349,7 @@ struct ScratchNameTests {
   }
 
   @Test("10.5: names that only look alike are values at once", arguments: [
-    "y~", "#y#", ".#y", "y.oAbC123", ".swp", ".x.swpp", ".x.sw-", ".x.AbC12", ".x.AbC-23", "sedAbC12", "XXAbC1234", "tmpabcd",
+    "y~", "#y#", ".#y", "y.oAbC123", ".swp", ".x.swpp", ".x.swpxx", ".x.sw-", ".x.AbC12", ".x.AbC-23", "sedAbC12", "XXAbC1234", "tmpabcd",
     "4914", "~", "##", "k%foo~",
   ])
   func ordinary(name: String) throws {
