@@ -7,9 +7,10 @@ struct Maker: Sendable {
   /// When his thread began, in the kernel's ticks: numbers of threads are used again.
   private let began: [UInt8]?
 
-  init(_ caller: Caller) {
+  /// Reading about him costs a look at /proc; where not `isRemembered` he counts as one who has ended.
+  init(_ caller: Caller, isRemembered: Bool) {
     made = caller
-    began = Self.begin(of: caller.threadID)
+    began = isRemembered ? Self.begin(of: caller.threadID) : nil
   }
 
   /// The caller to judge now: without his thread, which no exemption is for, when that has ended.

@@ -60,7 +60,7 @@ extension RegistryFileSystem {
             settle(node, unsaved, as: identity, isUntyped: unsaved.type == nil, type: new.type)
           }
         } catch { throw Errno(error) }
-        if !unsaved.isSettled { abandon(node, unsaved) }
+        abandon(node, unsaved)
         scratchMemory.notePromoted()
         dropTimes(of: parent)
       } catch {

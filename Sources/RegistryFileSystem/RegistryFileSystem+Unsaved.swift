@@ -68,7 +68,7 @@ extension RegistryFileSystem {
     let type: ValueType? = if case .type(let type) = wanted.suffix { type } else { nil }
     let likelyType = isScratch || type != nil ? nil : removed.type(of: wanted.name, in: key, by: caller, at: now())
     let value = UnsavedValue(
-      maker: Maker(caller), type: type, likelyType: likelyType, isScratch: isScratch, idleSince: hasHandle ? nil : now(),
+      maker: Maker(caller, isRemembered: isScratch || !hasHandle), type: type, likelyType: likelyType, isScratch: isScratch, idleSince: hasHandle ? nil : now(),
       memory: scratchMemory)
     var content = Node.ValueState(parent: key, name: wanted.name, identity: 0, type: .sz)
     content.unsaved = value
@@ -215,8 +215,7 @@ extension RegistryFileSystem {
       spoil(file, errno)
       throw errno
     }
-    // A callback did the work itself and made no such value.
-    if !unsaved.isSettled { abandon(node, unsaved) }
+    abandon(node, unsaved)
     file.state.withLock { state in
       state.hasWritten = false
       state.isBare = false
@@ -239,8 +238,10 @@ extension RegistryFileSystem {
     }
   }
 
-  /// The value will never be in the hive. In its turn.
+  /// The value will never be in the hive, unless it has just come there: a callback may call that a failure afterwards, or have done the
+  /// work itself and made no such value. In its turn.
   func abandon(_ node: Node, _ unsaved: UnsavedValue) {
+    guard !unsaved.isSettled else { return }
     unsaved.settle()
     inodes.settle(node, identity: nil) { content in
       content.isDeleted = true
@@ -289,7 +290,7 @@ extension RegistryFileSystem {
           registry.close(oldKey)
         }
       } catch { throw Errno(error) }
-      if !unsaved.isSettled { abandon(source.node, unsaved) }
+      abandon(source.node, unsaved)
       // It was in nobody's hive either.
       if let target { _ = removeUnsaved(target.node) }
     }

@@ -160,7 +160,6 @@ final class UnsavedValue: Sendable {
   /// It is in the hive, or is no more. Its text stays for the handles that are left.
   func settle() {
     content.withLock { content in
-      guard !content.isSettled else { return }
       content.isSettled = true
       if content.isScratch { memory.free(Self.weight(content)) }
       memory.noteSettled()

@@ -29,6 +29,10 @@ final class Fixture: RegistryCallback, KernelCache, ControlHandler {
   /// Whoever set a value, in turn.
   let setters = Mutex<[Caller]>([])
   let refusesAll = Atomic(false)
+  /// Runs in the next judgement, once.
+  let inJudgement = Mutex<(@Sendable () -> Void)?>(nil)
+  /// What has been done is called a failure.
+  let deniesAfterwards = Atomic(false)
   let promoted = KernelEvent()
   let memory: ScratchMemory
   /// One that is there as long as a test runs.
@@ -62,6 +66,7 @@ final class Fixture: RegistryCallback, KernelCache, ControlHandler {
   func preOperation(
     _ operation: RegistryOperation, _ call: inout RegistryCall
   ) -> NTStatus {
+    if let hook = inJudgement.withLock({ $0.take() }) { hook() }
     let name: String
     switch operation {
     case .setValueKey(_, let value, _), .deleteValueKey(_, let value): name = value.description
@@ -79,6 +84,10 @@ final class Fixture: RegistryCallback, KernelCache, ControlHandler {
       setters.withLock { $0.append(Caller(threadID: call.caller.threadID, userID: call.caller.userID, groupID: call.caller.groupID)) }
       defer { promoted.signal() }
       sets.withLock { $0.append("\(name)=\(value.type.name):\(value.data.count)") }
+      if deniesAfterwards.load(ordering: .relaxed) {
+        call.returnStatus = .accessDenied
+        return .callbackBypass
+      }
     }
     return .success
   }

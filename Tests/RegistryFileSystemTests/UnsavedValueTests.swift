@@ -1,9 +1,10 @@
 import ConfigurationManager
 import Executive
 import HiveStorage
-import RegistryFileSystem
 import Synchronization
 import Testing
+
+@testable import RegistryFileSystem
 
 private let exclusive: Int32 = 0o200
 private let regular: UInt32 = 0o100644
@@ -188,10 +189,123 @@ struct UnsavedValueTests {
     let (reader, _) = try fixture.fs.open(try fixture.fs.lookUp("n", in: 1).nodeID, flags: readOnly, by: fixture.caller)
     #expect(try fixture.fs.read(reader, offset: 0, size: 9, by: fixture.caller) == Array("12".utf8))
     fixture.fs.release(reader)
+    #expect(throws: Errno.invalid) {
+      try Array("3".utf8).withUnsafeBytes { try fixture.fs.write(file, $0, offset: 2, by: fixture.caller) }
+    }
     #expect(throws: Errno.invalid) { _ = try fixture.fs.flush(file, by: fixture.caller) }
     fixture.fs.release(file)
     #expect(try fixture.list() == [])
     #expect(fixture.setCount == 0)
+  }
+
+  @Test("3.9: text that no value can have is EFBIG, in memory, too")
+  func tooLarge() throws {
+    let fixture = try Fixture(scratchLimit: 1 << 30)
+    let (_, file) = try fixture.fs.create("sedAbC123", in: 1, flags: writeOnly, by: fixture.caller)
+    #expect(throws: Errno.fileTooLarge) {
+      try Array("ab".utf8).withUnsafeBytes { try fixture.fs.write(file, $0, offset: 1 << 20 - 1, by: fixture.caller) }
+    }
+    fixture.fs.release(file)
+    #expect(fixture.memory.counters == ScratchMemory.Counters())
+  }
+
+  @Test("10.1: only the last writing handle sets what nobody has written")
+  func severalWriters() throws {
+    let fixture = try Fixture()
+    let (entry, maker) = try fixture.fs.create("v", in: 1, flags: writeOnly, by: fixture.caller)
+    let (other, _) = try fixture.fs.open(entry.nodeID, flags: writeOnly, by: fixture.caller)
+    fixture.fs.release(maker)
+    #expect(fixture.setCount == 0)
+    fixture.fs.release(other)
+    #expect(fixture.setCount == 1)
+  }
+
+  @Test("10.3: what settles it while somebody is judged leaves him the value that it has become")
+  func settledMeanwhile() throws {
+    let fixture = try Fixture()
+    func makeAndPromoteInTheNextJudgement() throws -> UInt64 {
+      let node = try fixture.fs.makeNode("v", in: 1, mode: regular, by: fixture.caller).nodeID
+      fixture.inJudgement.withLock { $0 = { [unowned fixture] in fixture.fs.promoteAll { _ in } } }
+      return node
+    }
+    // While it is opened.
+    let (file, _) = try fixture.fs.open(try makeAndPromoteInTheNextJudgement(), flags: writeOnly, by: fixture.caller)
+    #expect(try fixture.stored("v")?.data == [])
+    #expect(file.unsaved == nil)
+    fixture.fs.release(file)
+    try fixture.fs.unlink("v", in: 1, by: fixture.caller)
+    // While it is written.
+    let node = try fixture.fs.makeNode("v", in: 1, mode: regular, by: fixture.caller).nodeID
+    let (writer, _) = try fixture.fs.open(node, flags: writeOnly, by: fixture.caller)
+    fixture.inJudgement.withLock { $0 = { [unowned fixture] in fixture.fs.promoteAll { _ in } } }
+    try Array("ab".utf8).withUnsafeBytes { try fixture.fs.write(writer, $0, offset: 0, by: fixture.caller) }
+    #expect(try fixture.stored("v")?.data == [])
+    _ = try fixture.fs.flush(writer, by: fixture.caller)
+    fixture.fs.release(writer)
+    #expect(try fixture.cat("v") == "ab\n")
+    try fixture.fs.unlink("v", in: 1, by: fixture.caller)
+    // While its type is set.
+    _ = try makeAndPromoteInTheNextJudgement()
+    try fixture.setType("REG_BINARY", of: "v")
+    #expect(try fixture.stored("v") == RegistryValue(type: .binary, data: []))
+  }
+
+  @Test("10.1: it is settled once")
+  func settledOnce() throws {
+    let fixture = try Fixture()
+    let node = try fixture.fs.makeNode("v", in: 1, mode: regular, by: fixture.caller).nodeID
+    let unsaved = try #require(fixture.fs.inodes.node(node)?.value?.withLock { $0.unsaved })
+    #expect(unsaved.inTurn { true } == true)
+    // The kernel forgets it; it is set, and a callback says afterwards that it was not.
+    fixture.fs.forget(node, count: 1)
+    fixture.deniesAfterwards.store(true, ordering: .relaxed)
+    fixture.pass(5)
+    #expect(fixture.promote().count == 1)
+    #expect(unsaved.inTurn { true } == nil)
+    fixture.deniesAfterwards.store(false, ordering: .relaxed)
+    // Its number is free, once.
+    let first = try fixture.fs.makeNode("a", in: 1, mode: regular, by: fixture.caller).nodeID
+    let second = try fixture.fs.makeNode("b", in: 1, mode: regular, by: fixture.caller).nodeID
+    #expect(first == node)
+    #expect(second != node)
+    #expect(fixture.memory.counters.values == 2)
+  }
+
+  @Test("1.9, 10.5: nothing is made beside the hives of a mount of several, and nothing goes from one to another")
+  func severalHives() throws {
+    let registry = try Registry(callbacks: CallbackStack(), isReadOnly: false)
+    for name in ["A", "B"] as [UnicodeName] {
+      let device = MemoryDevice(name: "memory", [])
+      try Hive.format(device: device, minorVersion: 5)
+      let hive = try Hive(device: device, access: .readWrite, logs: LogPair(MemoryDevice(name: "LOG1"), MemoryDevice(name: "LOG2")))
+      try registry.attach(hive, from: name.description, at: try #require(HivePlace(["HKLM", name])))
+    }
+    let fixture = try Fixture()
+    let fs = RegistryFileSystem(
+      registry: registry, presentation: Presentation(userID: 0, groupID: 0, umask: 0o022, isReadOnly: false),
+      largestText: 1 << 20, handler: fixture)
+    let machine = try fs.lookUp("HKLM", in: 1).nodeID
+    #expect(throws: Errno.invalid) { _ = try fs.makeNode("4913", in: machine, mode: regular, by: fixture.caller) }
+    #expect(throws: Errno.invalid) { _ = try fs.makeNode("4914", in: machine, mode: regular, by: fixture.caller) }
+    let (a, b) = (try fs.lookUp("A", in: machine).nodeID, try fs.lookUp("B", in: machine).nodeID)
+    _ = try fs.makeNode("4913", in: a, mode: regular, by: fixture.caller)
+    #expect(throws: Errno.crossDevice) { _ = try fs.rename("4913", in: a, to: "x", in: b, flags: 0, by: fixture.caller) }
+    #expect(throws: Errno.crossDevice) { _ = try fs.rename("4913", in: a, to: "sedAbC123", in: machine, flags: 0, by: fixture.caller) }
+    let key = try fs.makeDirectory("k", in: a, by: fixture.caller).nodeID
+    _ = try fs.rename("4913", in: a, to: "x", in: key, flags: 0, by: fixture.caller)
+    #expect(try fs.lookUp("x", in: key).attributes.size == 0)
+    #expect(throws: Errno.noEntry) { _ = try fs.lookUp("4913", in: a) }
+  }
+
+  @Test("10.6, 5.14: a restore does not wait for what nobody has open, and is busy with the rest")
+  func writers() throws {
+    let fixture = try Fixture()
+    let (_, file) = try fixture.fs.create("sedAbC123", in: 1, flags: writeOnly, by: fixture.caller)
+    #expect(fixture.fs.hasWriters(below: fixture.registry.root))
+    #expect(fixture.setCount == 0)
+    fixture.fs.release(file)
+    #expect(!fixture.fs.hasWriters(below: fixture.registry.root))
+    #expect(fixture.setCount == 1)
   }
 
   @Test("4.5: written under another name and renamed while it is open, it is one SetValue")
@@ -411,6 +525,15 @@ struct ScratchNameTests {
     #expect(try fixture.cat("sedAbC123") == "abc\n")
     #expect(fixture.memory.counters == ScratchMemory.Counters(promoted: 1))
     #expect(fixture.fs.promoteDue { _ in } == nil)
+    // And one without a handle.
+    _ = try fixture.fs.makeNode("plain", in: 1, mode: regular, by: maker)
+    fixture.pass(4.9)
+    #expect(fixture.promote() == [])
+    #expect(fixture.setCount == 1)
+    fixture.pass(0.1)
+    #expect(fixture.promote() == [])
+    #expect(fixture.sets.withLock { $0 }.last == "plain=REG_SZ:0")
+    #expect(fixture.setters.withLock { $0 }.last == maker)
   }
 
   @Test("10.6: a maker whose thread has ended is nobody")
