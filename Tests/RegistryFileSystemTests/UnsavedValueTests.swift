@@ -183,7 +183,7 @@ struct UnsavedValueTests {
     let (_, file) = try fixture.fs.create("n%dword", in: 1, flags: writeOnly, by: fixture.caller)
     try Array("12".utf8).withUnsafeBytes { try fixture.fs.write(file, $0, offset: 0, by: fixture.caller) }
     #expect(throws: Errno.invalid) {
-      try Array("x".utf8).withUnsafeBytes { try fixture.fs.write(file, $0, offset: 1, by: fixture.caller) }
+      try Array("xy".utf8).withUnsafeBytes { try fixture.fs.write(file, $0, offset: 1, by: fixture.caller) }
     }
     // What was refused is not in the text that the others see.
     let (reader, _) = try fixture.fs.open(try fixture.fs.lookUp("n", in: 1).nodeID, flags: readOnly, by: fixture.caller)
@@ -419,6 +419,8 @@ struct RemovedValueTests {
       try fixture.rename("x.tmp", "x")
     }
     #expect(try fixture.stored("x") == number)
+    _ = try fixture.fs.makeNode("x.tmp", in: 1, mode: regular, by: fixture.caller)
+    #expect(try fixture.attributes(of: "x.tmp") == [])
   }
 
   @Test func theOldestGiveWay() throws {
