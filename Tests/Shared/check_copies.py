@@ -32,7 +32,7 @@ def check(name, good, detail=''):
 
 
 def run(arguments, **more):
-    done = subprocess.run(arguments, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=500, **more)
+    done = subprocess.run(arguments, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=600, **more)
     return done.returncode, done.stdout.decode(errors='replace')
 
 
