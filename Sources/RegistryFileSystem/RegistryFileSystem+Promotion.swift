@@ -15,15 +15,14 @@ extension RegistryFileSystem {
   /// How long a value may wait without a handle, nanoseconds.
   package static let patience: UInt64 = 5_000_000_000
 
-  /// Promotes those that have waited long enough; when the next will have, or nil when there is none. `whenLost` is told of each that
-  /// was refused or failed.
-  package func promoteDue(whenLost: (LostValue) -> Void) -> UInt64? {
+  /// Promotes those that have waited long enough; when the next will have, or nil when there is none.
+  func promoteDue() -> UInt64? {
     var next: UInt64?
     for (node, unsaved) in inodes.unsavedValues() {
       guard let idleSince = unsaved.idleSince else { continue }
       let due = idleSince &+ Self.patience
       if due <= now() {
-        promote(node, unsaved, whenLost)
+        promote(node, unsaved)
       } else {
         next = min(next ?? due, due)
       }
@@ -32,20 +31,20 @@ extension RegistryFileSystem {
   }
 
   /// At the end of the mount: also those that somebody has open.
-  package func promoteAll(whenLost: (LostValue) -> Void) {
-    for (node, unsaved) in inodes.unsavedValues() { promote(node, unsaved, whenLost, evenOpen: true) }
+  func promoteAll() {
+    for (node, unsaved) in inodes.unsavedValues() { promote(node, unsaved, evenOpen: true) }
   }
 
   /// Whether a value of the hive that `key` lies in is open for writing. What nobody has open does not wait longer.
   func hasWriters(below key: KeyControlBlock) -> Bool {
     for (node, unsaved) in inodes.unsavedValues() where node.value?.withLock({ $0.parent.isOfHive(key) }) == true {
-      promote(node, unsaved) { _ in }
+      promote(node, unsaved)
     }
     return inodes.hasWriters(below: key)
   }
 
   /// A SetValueKey in the name of who made the value.
-  private func promote(_ node: Node, _ unsaved: UnsavedValue, _ whenLost: (LostValue) -> Void, evenOpen: Bool = false) {
+  private func promote(_ node: Node, _ unsaved: UnsavedValue, evenOpen: Bool = false) {
     unsaved.inTurn {
       guard evenOpen || unsaved.idleSince != nil,
         let (parent, name) = node.value?.withLock({ ($0.parent, $0.name) })

@@ -21,17 +21,19 @@ package final class RegistryFileSystem: Sendable {
   let promotionWanted = KernelEvent()
   /// Monotonic, nanoseconds.
   let now: @Sendable () -> UInt64
+  let whenLost: @Sendable (LostValue) -> Void
 
-  /// `usesScratchNames`: what programs make under names of temporary files stays in memory. `now` is a monotonic clock of
-  /// nanoseconds.
+  /// `usesScratchNames`: what programs make under names of temporary files stays in memory; `whenLost` is told of each of these whose
+  /// promotion was refused or failed. `now` is a monotonic clock of nanoseconds.
   package init(
     registry: Registry, presentation: Presentation, largestText: Int, handler: any ControlHandler,
     openWatcher: (any OpenWatcher)? = nil, usesScratchNames: Bool = true, scratchMemory: ScratchMemory = ScratchMemory(),
-    now: @escaping @Sendable () -> UInt64 = MonotonicClock.nanoseconds
+    whenLost: @escaping @Sendable (LostValue) -> Void = { _ in }, now: @escaping @Sendable () -> UInt64 = MonotonicClock.nanoseconds
   ) {
     self.openWatcher = openWatcher
     self.usesScratchNames = usesScratchNames
     self.scratchMemory = scratchMemory
+    self.whenLost = whenLost
     self.now = now
     self.registry = registry
     self.presentation = presentation

@@ -4,20 +4,18 @@ internal import Synchronization
 /// The thread that promotes values which nobody has saved; it sleeps while there are none.
 package final class UnsavedPromoter: Sendable {
   private let fileSystem: RegistryFileSystem
-  private let whenLost: @Sendable (LostValue) -> Void
   private let stopping = Atomic<Bool>(false)
   private let thread = Mutex<SystemThread?>(nil)
 
-  package init(_ fileSystem: RegistryFileSystem, whenLost: @escaping @Sendable (LostValue) -> Void) {
+  package init(_ fileSystem: RegistryFileSystem) {
     self.fileSystem = fileSystem
-    self.whenLost = whenLost
     let started = SystemThread(name: "promoter") { [self] in
       var due: UInt64?
       while true {
         let wait = due.map { Int(($0 &- min($0, fileSystem.now())) / 1_000_000) + 1 }
         fileSystem.promotionWanted.wait(milliseconds: wait)
         guard !stopping.load(ordering: .acquiring) else { return }
-        due = fileSystem.promoteDue(whenLost: whenLost)
+        due = fileSystem.promoteDue()
       }
     }
     thread.withLock { $0 = started }
@@ -31,6 +29,6 @@ package final class UnsavedPromoter: Sendable {
       thread?.join()
       thread = nil
     }
-    fileSystem.promoteAll(whenLost: whenLost)
+    fileSystem.promoteAll()
   }
 }

@@ -88,6 +88,7 @@ struct HiveMount {
     let presentation = Presentation(
       userID: options.userID ?? getuid(), groupID: options.groupID ?? getgid(), umask: options.umask,
       isReadOnly: options.isReadOnly)
+    let (title, inSystemLog, logSink) = (title, isDaemon, sink)
     let scratchMemory = ScratchMemory()
     let handler = MountHandler(
       facts: MountFacts(
@@ -97,9 +98,9 @@ struct HiveMount {
       storage: { registry.hiveStates }, scratchMemory: scratchMemory)
     let fileSystem = RegistryFileSystem(
       registry: registry, presentation: presentation, largestText: survey.largestText, handler: handler,
-      openWatcher: registration.documents, usesScratchNames: options.usesScratchNames, scratchMemory: scratchMemory)
+      openWatcher: registration.documents, usesScratchNames: options.usesScratchNames, scratchMemory: scratchMemory,
+      whenLost: { Console.tell("\(title): \($0)", inSystemLog: inSystemLog) })
 
-    let (title, inSystemLog, logSink) = (title, isDaemon, sink)
     let signals = SignalListener(
       onHangUp: { Self.update(rules, hive: title, inSystemLog: inSystemLog) }, onUser2: { logSink?.reopen() })
     let socket = listen(handler, rules, sync, processes, queue)
@@ -113,7 +114,7 @@ struct HiveMount {
     let flusher = LazyFlusher(registry: registry) { error in
       Console.tell("\(title): \(error)", inSystemLog: inSystemLog)
     }
-    let promoter = UnsavedPromoter(fileSystem) { Console.tell("\(title): \($0)", inSystemLog: inSystemLog) }
+    let promoter = UnsavedPromoter(fileSystem)
     // A failure to serve does not spare the hive its last commit.
     var failure: MountFailure?
     var isMounted = false

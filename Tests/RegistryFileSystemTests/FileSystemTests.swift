@@ -34,6 +34,7 @@ final class Fixture: RegistryCallback, KernelCache, ControlHandler {
   /// What has been done is called a failure.
   let deniesAfterwards = Atomic(false)
   let promoted = KernelEvent()
+  let lost = Mutex<[String]>([])
   let memory: ScratchMemory
   /// One that is there as long as a test runs.
   static let ownThread = Int32(getpid())
@@ -56,6 +57,7 @@ final class Fixture: RegistryCallback, KernelCache, ControlHandler {
     let fs = RegistryFileSystem(
       registry: registry, presentation: Presentation(userID: 0, groupID: 0, umask: 0o022, isReadOnly: false),
       largestText: 1 << 20, handler: self, usesScratchNames: usesScratchNames, scratchMemory: memory,
+      whenLost: { [unowned self] value in lost.withLock { $0.append(value.description) } },
       now: { [unowned self] in time.withLock { $0 } })
     fs.attach(self)
     box.withLock { $0 = fs }

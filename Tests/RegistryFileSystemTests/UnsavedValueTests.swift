@@ -65,9 +65,9 @@ extension Fixture {
   fileprivate func pass(_ seconds: Double) { time.withLock { $0 += UInt64(seconds * 1_000_000_000) } }
 
   fileprivate func promote() -> [String] {
-    var lost: [String] = []
-    _ = fs.promoteDue { lost.append($0.description) }
-    return lost
+    lost.withLock { $0 = [] }
+    _ = fs.promoteDue()
+    return lost.withLock { $0 }
   }
 }
 
@@ -225,7 +225,7 @@ struct UnsavedValueTests {
     let fixture = try Fixture()
     func makeAndPromoteInTheNextJudgement() throws -> UInt64 {
       let node = try fixture.fs.makeNode("v", in: 1, mode: regular, by: fixture.caller).nodeID
-      fixture.inJudgement.withLock { $0 = { [unowned fixture] in fixture.fs.promoteAll { _ in } } }
+      fixture.inJudgement.withLock { $0 = { [unowned fixture] in fixture.fs.promoteAll() } }
       return node
     }
     // While it is opened.
@@ -237,7 +237,7 @@ struct UnsavedValueTests {
     // While it is written.
     let node = try fixture.fs.makeNode("v", in: 1, mode: regular, by: fixture.caller).nodeID
     let (writer, _) = try fixture.fs.open(node, flags: writeOnly, by: fixture.caller)
-    fixture.inJudgement.withLock { $0 = { [unowned fixture] in fixture.fs.promoteAll { _ in } } }
+    fixture.inJudgement.withLock { $0 = { [unowned fixture] in fixture.fs.promoteAll() } }
     try Array("ab".utf8).withUnsafeBytes { try fixture.fs.write(writer, $0, offset: 0, by: fixture.caller) }
     #expect(try fixture.stored("v")?.data == [])
     _ = try fixture.fs.flush(writer, by: fixture.caller)
@@ -306,6 +306,10 @@ struct UnsavedValueTests {
     fixture.fs.release(file)
     #expect(!fixture.fs.hasWriters(below: fixture.registry.root))
     #expect(fixture.setCount == 1)
+    try fixture.write("7\n", to: "sedAbC124")
+    fixture.refusesAll.store(true, ordering: .relaxed)
+    #expect(!fixture.fs.hasWriters(below: fixture.registry.root))
+    #expect(fixture.lost.withLock { $0 }.count == 1)
   }
 
   @Test("4.5: written under another name and renamed while it is open, it is one SetValue")
@@ -517,7 +521,7 @@ struct ScratchNameTests {
     #expect(fixture.setCount == 0)
     fixture.fs.release(file)
     fixture.pass(4.9)
-    let due = fixture.fs.promoteDue { _ in }
+    let due = fixture.fs.promoteDue()
     #expect(due == fixture.time.withLock { $0 } + 100_000_000)
     #expect(fixture.setCount == 0)
     fixture.pass(0.1)
@@ -526,7 +530,7 @@ struct ScratchNameTests {
     #expect(fixture.setters.withLock { $0 }.last == maker)
     #expect(try fixture.cat("sedAbC123") == "abc\n")
     #expect(fixture.memory.counters == ScratchMemory.Counters(promoted: 1))
-    #expect(fixture.fs.promoteDue { _ in } == nil)
+    #expect(fixture.fs.promoteDue() == nil)
     // And one without a handle.
     _ = try fixture.fs.makeNode("plain", in: 1, mode: regular, by: maker)
     fixture.pass(4.9)
@@ -568,7 +572,7 @@ struct ScratchNameTests {
     let bytes: [UInt8] = [0x80, 0]
     try bytes.withUnsafeBytes { try fixture.fs.write(file, $0, offset: 0, by: fixture.caller) }
     _ = try fixture.fs.makeNode("number%dword", in: 1, mode: regular, by: fixture.caller)
-    fixture.fs.promoteAll { _ in }
+    fixture.fs.promoteAll()
     fixture.fs.release(file)
     #expect(try fixture.stored(".x.swp") == RegistryValue(type: .binary, data: bytes))
     #expect(try fixture.stored("number") == RegistryValue(type: .dword, data: []))
@@ -577,7 +581,7 @@ struct ScratchNameTests {
   @Test("10.6: the thread promotes them, and its stop what is left")
   func thread() throws {
     let fixture = try Fixture()
-    let promoter = UnsavedPromoter(fixture.fs) { _ in }
+    let promoter = UnsavedPromoter(fixture.fs)
     try fixture.write("7\n", to: "sedAbC123")
     fixture.pass(5)
     fixture.fs.release(try fixture.fs.open(try fixture.fs.lookUp("sedAbC123", in: 1).nodeID, flags: readOnly, by: fixture.caller).file)
