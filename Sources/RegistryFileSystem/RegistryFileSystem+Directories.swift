@@ -39,7 +39,7 @@ extension RegistryFileSystem {
         let upper = name.upcased
         let ordinal = (values[upper] ?? 0) + 1
         values[upper] = ordinal
-        let suffix: NameSuffix = ordinal > 1 ? .twin(ordinal) : keys[upper] != nil ? .value : .none
+        let suffix: NameSuffix = ordinal > 1 ? .twin(ordinal) : keys[upper] != nil || suffixed.contains(name, of: key) ? .value : .none
         stream.append(inode: Self.inode(identity), .file) {
           NameCodec.encode(name, suffix: suffix, into: &$0)
         }
@@ -52,7 +52,8 @@ extension RegistryFileSystem {
       }
       for (name, id) in inodes.unsavedValues(of: key) where values[name.upcased] == nil {
         stream.append(inode: 1 << 40 + id, .file) {
-          NameCodec.encode(name, suffix: keys[name.upcased] != nil ? .value : .none, into: &$0)
+          let isSuffixed = keys[name.upcased] != nil || suffixed.contains(name, of: key)
+          NameCodec.encode(name, suffix: isSuffixed ? .value : .none, into: &$0)
         }
       }
     } catch { throw Errno(error) }

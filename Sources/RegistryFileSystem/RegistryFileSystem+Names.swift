@@ -149,6 +149,7 @@ extension RegistryFileSystem {
     let oldType = rememberedType(source.node)
     // A name that is there already keeps the spelling that the hive has.
     let newName = target.map { target in target.node === source.node ? wanted.name : target.name } ?? wanted.name
+    if target == nil { suffixed.note(wanted.name, of: newKey, hasSuffix: wanted.suffix == .value) }
     var hasReaders = false
     var isDone = false
     do {

@@ -73,6 +73,7 @@ extension RegistryFileSystem {
     var content = Node.ValueState(parent: key, name: wanted.name, identity: 0, type: .sz)
     content.unsaved = value
     content.writers = hasHandle ? 1 : 0
+    suffixed.note(wanted.name, of: key, hasSuffix: wanted.suffix == .value)
     let node = inodes.rememberUnsaved(content)
     // The kernel forgets the directory's times with the answer; what is set later tells again what was told since.
     dropTimes(of: key, isKnown: true)
@@ -267,6 +268,7 @@ extension RegistryFileSystem {
     let isDone: Void? = try unsaved.inTurn { () throws(Errno) in
       if target.map({ $0.node.value?.withLock { $0.unsaved } != nil }) ?? true, isScratch(wanted, in: newKey) {
         try unsaved.becomeScratch()
+        suffixed.note(wanted.name, of: newKey, hasSuffix: wanted.suffix == .value)
         if let target { _ = removeUnsaved(target.node) }
         return inodes.moveUnsaved(source.node, to: newKey, named: wanted.name)
       }
@@ -279,6 +281,7 @@ extension RegistryFileSystem {
         try unsaved.value(as: asked, replacing: replaced)
       }
       let isUntyped = asked == nil && unsaved.type == nil && replaced == nil
+      if target == nil { suffixed.note(wanted.name, of: newKey, hasSuffix: wanted.suffix == .value) }
       do throws(NTStatus) {
         try registry.setValue(of: newKey, named: newName, to: new, by: caller) { identity in
           markDeleted(identity)

@@ -15,6 +15,7 @@ package final class RegistryFileSystem: Sendable {
   /// The longest text a value can have, bytes; beyond it a write is refused at once.
   let largestText: Int
   let removed = RemovedValues()
+  let suffixed = SuffixedValues()
   let scratchMemory: ScratchMemory
   let usesScratchNames: Bool
   /// Signalled when a value waits to be promoted.
@@ -100,6 +101,8 @@ package final class RegistryFileSystem: Sendable {
     case .value, .raw, .type: space = .values
     }
     let isRaw = wanted.suffix == .raw
+    let isKeyOnly = wanted.suffix == .none && suffixed.contains(wanted.name, of: key)
+    if isKeyOnly { space = .keys }
     do throws(NTStatus) {
       // Under the registry's lock: no change comes between finding the object and noting its node.
       let found = try registry.lookUp(wanted.name, in: key, among: space, ordinal: ordinal) { object -> Found? in
@@ -116,7 +119,7 @@ package final class RegistryFileSystem: Sendable {
       guard let found else { throw NTStatus.objectNameNotFound }
       return found
     } catch {
-      guard error == .objectNameNotFound, ordinal == 1, !isRaw,
+      guard error == .objectNameNotFound, ordinal == 1, !isRaw, !isKeyOnly,
         let node = inodes.lookUpUnsaved(wanted.name, in: key), let state = node.value?.withLock({ ($0.name, $0.knownType) })
       else { throw Errno(error) }
       if case .type(let type) = wanted.suffix, state.1 != type {

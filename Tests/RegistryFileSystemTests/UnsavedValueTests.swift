@@ -312,6 +312,34 @@ struct UnsavedValueTests {
     #expect(fixture.lost.withLock { $0 }.count == 1)
   }
 
+  @Test("2.6: a value made as NAME%val leaves the bare name to a key that is made later, until it is given that name")
+  func suffixed() throws {
+    let fixture = try Fixture()
+    let (_, file) = try fixture.fs.create("k%val", in: 1, flags: writeOnly, by: fixture.caller)
+    #expect(throws: Errno.noEntry) { _ = try fixture.fs.lookUp("K", in: 1) }
+    #expect(try fixture.list() == ["k%val"])
+    try Array("1".utf8).withUnsafeBytes { try fixture.fs.write(file, $0, offset: 0, by: fixture.caller) }
+    _ = try fixture.fs.flush(file, by: fixture.caller)
+    fixture.fs.release(file)
+    #expect(throws: Errno.noEntry) { _ = try fixture.fs.lookUp("K", in: 1) }
+    #expect(try fixture.list() == ["k%val"])
+    try fixture.rename("k%val", "k")
+    #expect(try fixture.list() == ["k"])
+    #expect(try fixture.cat("k") == "1\n")
+    try fixture.rename("k", "j%val")
+    #expect(throws: Errno.noEntry) { _ = try fixture.fs.lookUp("j", in: 1) }
+    _ = try fixture.fs.makeDirectory("j", in: 1, by: fixture.caller)
+    #expect(try fixture.list() == ["j", "j%val"])
+    try fixture.fs.removeDirectory("j", in: 1, by: fixture.caller)
+    try fixture.fs.unlink("j%val", in: 1, by: fixture.caller)
+    try fixture.write("2", to: "j")
+    #expect(try fixture.cat("j") == "2\n")
+    try fixture.write("3", to: "4913%val")
+    #expect(try fixture.list() == ["4913%val", "j"])
+    try fixture.rename("4913%val", "m%val")
+    #expect(try fixture.list() == ["j", "m%val"])
+  }
+
   @Test("4.5: written under another name and renamed while it is open, it is one SetValue")
   func renamedWhileOpen() throws {
     let fixture = try Fixture()
