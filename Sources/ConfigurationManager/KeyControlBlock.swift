@@ -55,6 +55,9 @@ package final class KeyControlBlock: @unchecked Sendable {
   /// Whether it is the root of a hive, at whichever place.
   var isHiveRoot: Bool { parent.map { $0.hive !== hive } ?? !hive.isNamespace }
 
+  /// False in the places for hives, where only `Registry.attach` and `loadKey` make something.
+  package var isChangeable: Bool { !isDeleted && !hive.isNamespace }
+
   /// Whether the two keys lie in one hive.
   package func isOfHive(_ other: KeyControlBlock) -> Bool { hive === other.hive }
 

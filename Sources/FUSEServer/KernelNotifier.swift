@@ -12,7 +12,8 @@ internal import Synchronization
 final class KernelNotifier: KernelCache {
   /// The session as libfuse knows it; nil before and after its life.
   private struct Session: @unchecked Sendable {
-    // SAFETY: libfuse's notify functions may be called from any thread; `Server` detaches before it destroys the session.
+    // SAFETY: libfuse's notify functions may be called from any thread; `Server` detaches before it destroys the session, and waits
+    // for who is inside.
     let pointer: OpaquePointer
   }
 
@@ -24,6 +25,8 @@ final class KernelNotifier: KernelCache {
   }
 
   private let state = Mutex(State())
+  /// Held while the session is used by a thread that does not end with it: one that promotes.
+  private let use = RundownReference()
   private let wake = KernelEvent()
   private let idle = KernelEvent()
   private let isEpochSupported = Atomic(true)
@@ -54,12 +57,15 @@ final class KernelNotifier: KernelCache {
     state.withLock { $0.isStopping = true }
     wake.signal()
     thread.withLock { $0.take() }?.join()
+    use.waitForRelease()
     state.withLock { $0.session = nil }
   }
 
   // MARK: From the thread of a request
 
   func dropNames() {
+    guard use.acquire() else { return }
+    defer { use.release() }
     guard canDropNames, let session = state.withLock({ $0.session }) else { return }
     // struct fuse_out_header: the notification's code stands where an answer has its error.
     let increaseEpoch: Int32 = 8
@@ -70,6 +76,8 @@ final class KernelNotifier: KernelCache {
   }
 
   func dropAttributes(of nodeID: UInt64) {
+    guard use.acquire() else { return }
+    defer { use.release() }
     guard let session = state.withLock({ $0.session }) else { return }
     // A negative offset: attributes only, which takes no page lock. A node that the kernel has forgotten is an error of no
     // interest.

@@ -23,6 +23,8 @@ package struct MountOptions: Hashable, Sendable {
   /// Of files and of directories, where they differ from `umask`.
   package var fileMask: UInt32?
   package var directoryMask: UInt32?
+  /// What programs make under names of temporary files stays in memory until it gets another.
+  package var usesScratchNames = true
   /// When a change survives power loss.
   package var durability = Durability.fsync
   /// What mount(8) shows as the device; nil: the hive's path.
@@ -77,6 +79,9 @@ package struct MountOptions: Hashable, Sendable {
     case ("ccs", let value?):
       guard ["on", "off"].contains(value) else { throw Problem(description: "option ccs: \(value) is neither on nor off") }
       showsCurrentControlSet = value == "on"
+    case ("scratch", "on"?): usesScratchNames = true
+    case ("scratch", "off"?): usesScratchNames = false
+    case ("scratch", _): throw Problem(description: "option scratch is scratch=on or scratch=off")
     case ("uid", let value?): userID = try Self.number(value, of: name, radix: 10)
     case ("gid", let value?): groupID = try Self.number(value, of: name, radix: 10)
     case ("umask", let value?): umask = try Self.mask(value, of: name)

@@ -71,7 +71,11 @@ enum OperationTable {
     table.readlink = { request, nodeID in
       Request.serve(request) { fileSystem, _ throws(Errno) in .target(try fileSystem.target(of: nodeID)) }
     }
-    table.mknod = { request, _, _, _, _ in refuse(request, .notPermitted) }
+    table.mknod = { request, parent, name, mode, _ in
+      Request.serve(request) { fileSystem, request throws(Errno) in
+        .entry(try fileSystem.makeNode(try required(name), in: parent, mode: mode, by: request.caller))
+      }
+    }
     table.symlink = { request, _, _, _ in refuse(request, .notPermitted) }
     table.link = { request, _, _, _ in refuse(request, .notPermitted) }
   }

@@ -42,8 +42,8 @@ final class InodeTable: KeyWatcher {
     var slots: [Slot]
     var free: [UInt32] = []
     private var byPlace = PlaceIndex()
-    /// Values that are created and not set yet, by the id of their key.
-    var pending: [UInt64: [Node]] = [:]
+    /// Values that are not in the hive yet, by the id of their key.
+    var unsaved: [UInt64: [Node]] = [:]
     /// A ring of the keys and values that have a node, and the place in it that is next.
     var recent: [UInt32] = []
     var next = 0
@@ -252,47 +252,86 @@ final class InodeTable: KeyWatcher {
   }
 
   /// A new value that is not in the hive yet. One look-up.
-  func rememberPending(_ content: Node.ValueState, isRaw: Bool) -> Node {
+  func rememberUnsaved(_ content: Node.ValueState) -> Node {
     registry.retain(content.parent)
     return state.withLock { state in
-      let node = add(&state) { Node(id: $0, generation: $1, kind: .value(isRaw: isRaw), value: content) }
-      state.pending[content.parent.id, default: []].append(node)
+      let node = add(&state) { Node(id: $0, generation: $1, kind: .value(isRaw: false), value: content) }
+      state.unsaved[content.parent.id, default: []].append(node)
       return node
     }
   }
 
-  /// The value of this name that is created and not set yet. One look-up more.
-  func lookUpPending(_ name: UnicodeName, in key: KeyControlBlock) -> Node? {
+  /// The value of this name that is not in the hive yet. One look-up more.
+  func lookUpUnsaved(_ name: UnicodeName, in key: KeyControlBlock) -> Node? {
     state.withLock { state in
-      guard let node = state.pending[key.id]?.first(where: { Self.name(of: $0)?.equalsIgnoringCase(name) == true })
+      guard let node = state.unsaved[key.id]?.first(where: { Self.name(of: $0)?.equalsIgnoringCase(name) == true })
       else { return nil }
       state.slots[Int(node.id)].lookedUp()
       return node
     }
   }
 
-  /// Names and ids of the values below `key` that are created and not set yet.
-  func pendingValues(of key: KeyControlBlock) -> [(name: UnicodeName, id: UInt64)] {
+  /// Names and ids of the values below `key` that are not in the hive yet.
+  func unsavedValues(of key: KeyControlBlock) -> [(name: UnicodeName, id: UInt64)] {
     state.withLock { state in
-      (state.pending[key.id] ?? []).compactMap { node in Self.name(of: node).map { ($0, node.id) } }
+      (state.unsaved[key.id] ?? []).compactMap { node in Self.name(of: node).map { ($0, node.id) } }
     }
   }
 
-  /// The pending value is in the hive now, under this number; or is no more (nil).
-  func settle(_ node: Node, identity: UInt64?) {
+  /// All values that are not in the hive yet.
+  func unsavedValues() -> [(node: Node, value: UnsavedValue)] {
     state.withLock { state in
-      guard let parent = node.value?.withLock({ $0.parent }) else { return }
-      state.pending[parent.id]?.removeAll { $0 === node }
-      if state.pending[parent.id]?.isEmpty == true { state.pending[parent.id] = nil }
-      if let identity { Self.bind(&state, node, to: identity) }
+      state.unsaved.values.joined().compactMap { node in node.value?.withLock { $0.unsaved }.map { (node, $0) } }
     }
+  }
+
+  /// The value has another name, and may be another key's, and is still not in the hive.
+  func moveUnsaved(_ node: Node, to key: KeyControlBlock, named name: UnicodeName) {
+    registry.retain(key)
+    let old = state.withLock { state -> KeyControlBlock? in
+      guard let old = node.value?.withLock({ $0.parent }) else { return nil }
+      Self.removeUnsaved(&state, node, of: old)
+      node.value?.withLock { content in
+        content.parent = key
+        content.name = name
+      }
+      state.unsaved[key.id, default: []].append(node)
+      return old
+    }
+    if let old { registry.close(old) }
+  }
+
+  /// The value is in the hive now, under this number; or is no more (nil). `change` is made at that moment.
+  func settle(_ node: Node, identity: UInt64?, _ change: (inout Node.ValueState) -> Void) {
+    let free = state.withLock { state -> KeyControlBlock? in
+      guard let old = node.value?.withLock({ $0.parent }) else { return nil }
+      Self.removeUnsaved(&state, node, of: old)
+      let parent = node.value?.withLock { content in
+        change(&content)
+        content.unsaved = nil
+        return content.parent
+      }
+      guard state.slots[Int(node.id)].lookups > 0 else {
+        // The kernel has forgotten it before it was saved.
+        Self.free(&state, Int(node.id))
+        return parent
+      }
+      if let identity { Self.bind(&state, node, to: identity) }
+      return nil
+    }
+    if let free { registry.close(free) }
+  }
+
+  private static func removeUnsaved(_ state: inout State, _ node: Node, of key: KeyControlBlock) {
+    state.unsaved[key.id]?.removeAll { $0 === node }
+    if state.unsaved[key.id]?.isEmpty == true { state.unsaved[key.id] = nil }
   }
 
   /// Whether a value of the hive whose root is `key` is open for writing, or not set yet.
   func hasWriters(below key: KeyControlBlock) -> Bool {
     state.withLock { state in
       state.slots.contains { slot in
-        slot.node?.value?.withLock { ($0.writers > 0 || $0.pendingFile != nil) && $0.parent.isOfHive(key) } ?? false
+        slot.node?.value?.withLock { ($0.writers > 0 || $0.unsaved != nil) && $0.parent.isOfHive(key) } ?? false
       }
     }
   }
@@ -402,20 +441,24 @@ final class InodeTable: KeyWatcher {
         switch node.kind {
         case .key(let key, _), .alias(_, let key): held = key
         case .value:
-          guard let content = node.value?.withLock({ ($0.pendingFile != nil, $0.parent) }) else { return nil }
-          // Still to be set: its release comes later than the kernel's forget only in theory, but then it must be found.
+          guard let content = node.value?.withLock({ ($0.unsaved != nil, $0.parent) }) else { return nil }
+          // Still to be saved, and to be found until then: freed by `settle`.
           if content.0 { return nil }
           held = content.1
         case .control: return nil
         }
       }
-      state.clear(index)
-      state.slots[index].occupant = .none
-      state.slots[index].generation &+= 1
-      state.free.append(UInt32(id))
+      Self.free(&state, index)
       return (node, held)
     }
     if let key = gone?.key { registry.close(key) }
+  }
+
+  private static func free(_ state: inout State, _ index: Int) {
+    state.clear(index)
+    state.slots[index].occupant = .none
+    state.slots[index].generation &+= 1
+    state.free.append(UInt32(index))
   }
 
   // MARK: Resting

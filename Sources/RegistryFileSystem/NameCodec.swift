@@ -112,6 +112,13 @@ package enum NameCodec {
     return EntryName(name: UnicodeName(units: units), suffix: suffix)
   }
 
+  /// The same where a bare `%` stands for itself: what a program made of a file name with a suffix (`.NAME%val.swp`).
+  static func decodeLiterally(_ bytes: [UInt8]) throws(Errno) -> EntryName {
+    var escaped = bytes
+    while let percent = barePercent(escaped) { escaped.insert(contentsOf: [0x32, 0x35], at: percent + 1) }
+    return try decode(escaped)
+  }
+
   private static func barePercent<Bytes: RandomAccessCollection<UInt8>>(_ bytes: Bytes) -> Bytes.Index? {
     var rest = bytes[...]
     while let percent = rest.firstIndex(of: 0x25) {

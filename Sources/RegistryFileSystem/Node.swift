@@ -25,8 +25,8 @@ final class Node: Sendable {
     /// Made in this mount without a type: renamed onto a value it takes that one's.
     var isUntyped = false
     var isDeleted = false
-    /// Created and not set yet: seen by all, in the hive only when its first handle is closed.
-    var pendingFile: OpenFile?
+    /// Made and not in the hive yet; its type and text are there.
+    var unsaved: UnsavedValue?
     /// Handles open for writing: no attribute may be cached meanwhile.
     var writers = 0
     var readers = 0
@@ -36,9 +36,6 @@ final class Node: Sendable {
     var cachedGeneration: UInt64 = 0
     /// Bytes of the text, and the generation that they were counted in.
     var size: (generation: UInt64, bytes: Int)?
-    /// What the writer of a value that is not there yet has in hand, bytes. A value that is there shows the size of what it has:
-    /// other handles read that.
-    var unsavedSize: Int?
     /// What it was when it was removed while somebody had it open: they read on.
     var lastText: [UInt8]?
     /// The kernel may hold its attributes for long.
@@ -52,6 +49,9 @@ final class Node: Sendable {
       self.type = type
     }
 
+    /// Nil for one that is not saved and has none yet.
+    var knownType: ValueType? { unsaved.map { $0.type ?? $0.likelyType } ?? type }
+
     var name: UnicodeName {
       get { storedName ?? UnicodeName(units: []) }
       set { storedName = newValue }
@@ -61,7 +61,7 @@ final class Node: Sendable {
     var isNameless: Bool { storedName == nil }
 
     /// Nothing is under way with it.
-    var isResting: Bool { readers == 0 && writers == 0 && pendingFile == nil && unsavedSize == nil }
+    var isResting: Bool { readers == 0 && writers == 0 && unsaved == nil }
   }
 
   let id: UInt64

@@ -22,6 +22,8 @@ package final class OpenFile: Sendable {
   }
 
   let node: Node
+  /// What the value was when it was opened, if it was not in the hive then: its text is this handle's, too.
+  let unsaved: UnsavedValue?
   let isWritable: Bool
   let appends: Bool
   /// Every read is judged: the kernel must ask for each.
@@ -32,11 +34,12 @@ package final class OpenFile: Sendable {
   let view: ViewSession?
 
   init(
-    node: Node, isWritable: Bool, appends: Bool, isJudged: Bool = false, opener: Caller, state: consuming sending State,
+    node: Node, unsaved: UnsavedValue? = nil, isWritable: Bool, appends: Bool, isJudged: Bool = false, opener: Caller, state: consuming sending State,
     control: ControlSession? = nil, view: ViewSession? = nil
   ) {
     self.view = view
     self.node = node
+    self.unsaved = unsaved
     self.isWritable = isWritable
     self.appends = appends
     self.isJudged = isJudged
@@ -46,5 +49,5 @@ package final class OpenFile: Sendable {
   }
 
   /// Answers differ from read to read: the kernel must not keep them.
-  package var needsDirectIO: Bool { isWritable || isJudged || control != nil || view != nil }
+  package var needsDirectIO: Bool { isWritable || isJudged || control != nil || view != nil || unsaved != nil }
 }

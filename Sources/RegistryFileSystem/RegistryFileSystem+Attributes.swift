@@ -75,22 +75,22 @@ extension RegistryFileSystem {
   private func attributes(ofValue node: Node, isRaw: Bool) throws(Errno) -> Attributes {
     guard let state = node.value?.withLock({ state in
       (
-        state.parent, state.identity, state.isDeleted, state.pendingFile != nil, state.writers,
-        state.unsavedSize ?? state.lastText?.count, state.generation,
+        state.parent, state.identity, state.isDeleted, state.unsaved, state.writers, state.generation,
         // Of one that is gone the last one known: with none, the kernel would not ask for what an open handle still has to tell.
-        state.size.flatMap { $0.generation == state.generation || state.isDeleted ? $0.bytes : nil }
+        state.isDeleted
+          ? state.lastText?.count ?? state.size?.bytes : state.size.flatMap { $0.generation == state.generation ? $0.bytes : nil }
       )
     }) else { throw .noEntry }
-    let (parent, identity, isDeleted, isPending, writers, unsavedSize, generation, knownSize) = state
+    let (parent, identity, isDeleted, unsaved, writers, generation, knownSize) = state
     var attributes = Attributes(
-      kind: .file, inode: isPending ? 1 << 40 + node.id : Self.inode(identity) + (isRaw ? 1 << 39 : 0),
-      permissions: presentation.filePermissions, links: isDeleted ? 0 : 1, size: isPending || isDeleted ? unsavedSize ?? 0 : 0,
+      kind: .file, inode: unsaved != nil ? 1 << 40 + node.id : Self.inode(identity) + (isRaw ? 1 << 39 : 0),
+      permissions: presentation.filePermissions, links: isDeleted ? 0 : 1, size: unsaved?.size ?? 0,
       modified: FileTime(rawValue: 0), isCacheable: false)
     if isDeleted {
       attributes.size = knownSize ?? attributes.size
       return attributes
     }
-    if isPending {
+    if unsaved != nil {
       do { attributes.modified = try registry.query(parent).lastWriteTime } catch { throw Errno(error) }
       return attributes
     }

@@ -142,7 +142,7 @@ extension RegistryFileSystem {
     try checkSource(newFile, by: caller)
     try checkTarget(oldFile, by: caller)
     try withKey(path, about: newFile, collision: "\(oldFile) is there already") { key throws(NTStatus) in
-      guard !inodes.hasWriters(below: key) else { throw .sharingViolation }
+      guard !hasWriters(below: key) else { throw .sharingViolation }
       var root = key
       try registry.replaceKey(key, by: newFile, savingTo: oldFile, by: caller) { root = $0 }
       dropTimes(of: root)
@@ -176,7 +176,7 @@ extension RegistryFileSystem {
     guard registry.hasSeveralHives else { throw Failure(.invalid, Self.onlyOfSeveral) }
     try withKey(path, invalid: "no hive is loaded there: one is at HKLM/NAME or HKU/NAME") { key throws(NTStatus) in
       // What is open for writing would be lost.
-      guard !inodes.hasWriters(below: key) else { throw .sharingViolation }
+      guard !hasWriters(below: key) else { throw .sharingViolation }
       try registry.unloadKey(key, by: caller)
     }
     try withKey(split(path).parent) { key throws(NTStatus) in dropTimes(of: key) }

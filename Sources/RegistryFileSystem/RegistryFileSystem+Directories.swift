@@ -90,7 +90,7 @@ extension RegistryFileSystem {
           let upper = name.upcased
           let ordinal = (values[upper] ?? 0) + 1
           values[upper] = ordinal
-          let suffix: NameSuffix = ordinal > 1 ? .twin(ordinal) : keys[upper] != nil ? .value : .none
+          let suffix: NameSuffix = ordinal > 1 ? .twin(ordinal) : keys[upper] != nil || suffixed.contains(name, of: key) ? .value : .none
           stream.append(inode: Self.inode(identity), .file, identity: suffix == .none ? identity : 0) {
             NameCodec.encode(name, suffix: suffix, into: &$0)
           }
@@ -101,9 +101,10 @@ extension RegistryFileSystem {
           stream.append(inode: 1 << 41 + UInt64(offset), kind) { NameCodec.encode(lost: offset, into: &$0) }
         }
       }
-      for (name, id) in inodes.pendingValues(of: key) where values[name.upcased] == nil {
+      for (name, id) in inodes.unsavedValues(of: key) where values[name.upcased] == nil {
         stream.append(inode: 1 << 40 + id, .file) {
-          NameCodec.encode(name, suffix: keys[name.upcased] != nil ? .value : .none, into: &$0)
+          let isSuffixed = keys[name.upcased] != nil || suffixed.contains(name, of: key)
+          NameCodec.encode(name, suffix: isSuffixed ? .value : .none, into: &$0)
         }
       }
     } catch { throw Errno(error) }

@@ -19,6 +19,7 @@ extension RegistryFileSystem {
     let attribute = String(cString: name)
     // The kernel asks for security.* before each write; nothing is looked up for it.
     guard attribute.hasPrefix("user.reg.") || attribute == "system.ntfs_acl" else { throw .noData }
+    if let unsaved = node.value?.withLock({ $0.unsaved }) { return try getAttribute(attribute, of: node, unsaved) }
     let bytes: [UInt8]?
     do { bytes = try value(ofAttribute: attribute, of: node, by: caller) } catch { throw Errno(error) }
     guard let bytes else { throw .noData }
@@ -53,9 +54,11 @@ extension RegistryFileSystem {
     var names: [String] = []
     do throws(NTStatus) {
       switch node.kind {
+      case .value where node.value?.withLock({ $0.unsaved }) != nil: names = node.value?.withLock { $0.unsaved }?.attributes ?? []
       case .value:
-        names.append("user.reg.type")
+        // The data first: who copies both in this order gives them before the text is read as the type.
         if !ValueCodec.isLossless(try current(node).value) { names.append("user.reg.data") }
+        names.append("user.reg.type")
       case .key(let key, _): if try registry.queryClass(of: key) != nil { names.append("user.reg.class") }
       case .control, .alias: break
       }
@@ -77,23 +80,15 @@ extension RegistryFileSystem {
       dropTimes(of: key)
       return nil
     }
+    if let unsaved = node.value?.withLock({ $0.unsaved }),
+      try setAttribute(attribute, to: Array(bytes), isNew: flags & Self.createOnly != 0, of: node, unsaved, by: caller)
+    { return nil }
     guard attribute == "user.reg.type" else { throw .notSupported }
     guard let value = node.value else { throw .notSupported }
     guard flags & Self.createOnly == 0 else { throw .exists }
     guard let type = ValueType(name: String(decoding: bytes, as: UTF8.self)) else { throw .invalid }
-    let (parent, valueName, isPending, ordinal) = value.withLock {
-      ($0.parent, $0.name, $0.pendingFile != nil, $0.ordinal)
-    }
+    let (parent, valueName, ordinal) = value.withLock { ($0.parent, $0.name, $0.ordinal) }
     guard ordinal == 1 else { throw .notSupported }
-    if isPending {
-      // Not set yet: its type is what it will be set as.
-      do { _ = try registry.admitSetValue(of: parent, named: valueName, by: caller) } catch { throw Errno(error) }
-      value.withLock { state in
-        state.type = type
-        state.isUntyped = false
-      }
-      return nil
-    }
     let old: RegistryValue
     do { old = try current(node).value } catch { throw Errno(error) }
     let data = old.type == type ? old.data : try ValueCodec.data(from: ValueCodec.text(of: old), type: type)
@@ -119,17 +114,12 @@ extension RegistryFileSystem {
 
   private func current(_ node: Node) throws(NTStatus) -> (value: RegistryValue, name: UnicodeName, time: FileTime) {
     guard let value = node.value else { throw .objectNameNotFound }
-    let (parent, name, ordinal, type, isPending) = value.withLock {
-      ($0.parent, $0.name, $0.ordinal, $0.type, $0.pendingFile != nil)
-    }
-    if isPending {
-      return (RegistryValue(type: type, data: []), name, try registry.query(parent).lastWriteTime)
-    }
+    let (parent, name, ordinal) = value.withLock { ($0.parent, $0.name, $0.ordinal) }
     let (information, data, time) = try registry.queryValue(of: parent, named: name, ordinal: ordinal)
     return (RegistryValue(type: information.type, data: data), information.name, time)
   }
 
-  private static func utf8(_ name: UnicodeName) -> [UInt8] {
+  static func utf8(_ name: UnicodeName) -> [UInt8] {
     var bytes: [UInt8] = []
     NameCodec.encodeUnits(name.units, into: &bytes)
     return bytes

@@ -31,8 +31,9 @@ extension RegistryFileSystem {
     state.type = type
     var keepsCache = false
     var isJudged = false
-    let (parent, name, isNameless) = value.withLock { ($0.parent, $0.name, $0.isNameless) }
+    let (parent, name, isNameless, unsaved) = value.withLock { ($0.parent, $0.name, $0.isNameless, $0.unsaved) }
     guard !isNameless else { throw .noEntry }
+    if let unsaved { return (try open(node, unsaved, flags: flags, as: type, by: caller), false) }
     if isWritable {
       guard !registry.isReadOnly else { throw .readOnly }
       guard case .value(let isRaw) = node.kind, !isRaw else { throw .notPermitted }
@@ -78,58 +79,29 @@ extension RegistryFileSystem {
       control: session)
   }
 
-  /// open(2) with O_CREAT of a name that is not there: the value is seen at once and set when its first handle is closed.
+  /// open(2) with O_CREAT. A value that is not there is made in memory, seen at once and set when a handle is closed.
   package func create(
     _ name: UnsafePointer<CChar>, in parent: UInt64, flags: Int32, by caller: Caller
   ) throws(Errno) -> (entry: Entry, file: OpenFile) {
     let spelled = Self.bytes(name)
-    guard !registry.isReadOnly else { throw .readOnly }
-    if parent == InodeTable.root, ControlFile(inRoot: spelled) != nil { throw .notPermitted }
-    try refuseControl(inodes.node(parent))
-    let key = try key(of: parent)
-    let wanted = try newName(spelled, isKey: false)
-    // The value may be there under another type: then it gets this one.
-    let existing: Found?
+    let (key, wanted) = try placeForValue(spelled, in: parent)
+    guard let found = try existingValue(wanted, spelled: spelled, in: key) else {
+      let made = try makeUnsaved(wanted, spelled: spelled, in: key, hasHandle: true, by: caller)
+      let file = OpenFile(
+        node: made.node, unsaved: made.value, isWritable: true, appends: flags & O_APPEND != 0, opener: caller, state: made.state)
+      tellOpened(wanted.name, of: key, by: caller)
+      return (made.entry, file)
+    }
     do throws(Errno) {
-      existing = try resolve(EntryName(name: wanted.name, suffix: .value), spelled: spelled, in: key)
+      guard flags & O_EXCL == 0 else { throw .exists }
+      // The value may be there under another type: then it gets this one.
+      let type: ValueType? = if case .type(let type) = wanted.suffix { type } else { nil }
+      let entry = try entry(for: found, spelled: spelled)
+      return (entry, try open(found.node.id, flags: flags, as: type, by: caller).file)
     } catch {
-      guard error == .noEntry else { throw error }
-      existing = nil
+      inodes.forget(found.node.id, count: 1)
+      throw error
     }
-    if let found = existing {
-      guard flags & O_EXCL == 0 else {
-        inodes.forget(found.node.id, count: 1)
-        throw .exists
-      }
-      do throws(Errno) {
-        let type: ValueType? = if case .type(let type) = wanted.suffix { type } else { nil }
-        let entry = try entry(for: found, spelled: spelled)
-        return (entry, try open(found.node.id, flags: flags, as: type, by: caller).file)
-      } catch {
-        inodes.forget(found.node.id, count: 1)
-        throw error
-      }
-    }
-    let admission: Admission
-    do { admission = try registry.admitSetValue(of: key, named: wanted.name, by: caller) } catch { throw Errno(error) }
-    let type: ValueType? = if case .type(let type) = wanted.suffix { type } else { nil }
-    var content = Node.ValueState(parent: key, name: wanted.name, identity: 0, type: type ?? .sz)
-    content.isUntyped = type == nil
-    content.writers = 1
-    content.unsavedSize = 0
-    let node = inodes.rememberPending(content, isRaw: false)
-    var state = OpenFile.State()
-    state.text = []
-    state.isBare = true
-    state.admission = consume admission
-    let file = OpenFile(
-      node: node, isWritable: true, appends: flags & O_APPEND != 0, opener: caller, state: state)
-    node.value?.withLock { $0.pendingFile = file }
-    // The kernel forgets the directory's times with the answer; what is set later tells again what was told since.
-    dropTimes(of: key, isKnown: true)
-    tellOpened(wanted.name, of: key, by: caller)
-    let found = Found(node: node, name: wanted.name)
-    return (try entry(for: found, spelled: spelled), file)
   }
 
   /// Bytes of the text from `offset` on, at most `size`.
@@ -142,6 +114,7 @@ extension RegistryFileSystem {
         throw Errno(error)
       }
     }
+    if let unsaved = file.node.value?.withLock({ $0.unsaved }) { return unsaved.text(from: offset, size: size) }
     try load(file)
     return file.state.withLock { state in
       guard let text = state.text, offset >= 0, offset < text.count else { return [] }
@@ -162,9 +135,10 @@ extension RegistryFileSystem {
     }
     if let view = file.view { return try write(view, of: file, bytes, offset: offset, by: caller) }
     guard file.isWritable, let value = file.node.value else { throw .badDescriptor }
-    let (parent, name, ownType) = value.withLock { ($0.parent, $0.name, $0.type) }
+    let (parent, name, ownType, unsaved) = value.withLock { ($0.parent, $0.name, $0.type, $0.unsaved) }
     let type = file.state.withLock { $0.type } ?? ownType
     do throws(Errno) {
+      if let unsaved, try write(file, unsaved, bytes, offset: offset, by: caller) { return }
       do throws(NTStatus) { _ = try registry.admitSetValue(of: parent, named: name, by: caller) } catch {
         throw Errno(error)
       }
@@ -172,9 +146,7 @@ extension RegistryFileSystem {
       try change(file) { text throws(Errno) in
         let start = file.appends ? text.count : offset
         guard start >= 0, start <= largestText, bytes.count <= largestText - start else { throw .fileTooLarge }
-        if start > text.count { text.append(contentsOf: repeatElement(0, count: start - text.count)) }
-        let overlap = min(bytes.count, text.count - start)
-        text.replaceSubrange(start..<start + overlap, with: bytes)
+        TextChange.write(bytes, at: start, in: &text)
         try ValueCodec.check(beginning: text, type: type)
       }
     } catch {
@@ -186,17 +158,12 @@ extension RegistryFileSystem {
   /// ftruncate(2).
   func resize(_ file: OpenFile, to size: Int, by caller: Caller) throws(Errno) {
     guard file.isWritable, let value = file.node.value else { throw .badDescriptor }
-    let (parent, name) = value.withLock { ($0.parent, $0.name) }
-    do { _ = try registry.admitSetValue(of: parent, named: name, by: caller) } catch { throw Errno(error) }
     guard size >= 0, size <= largestText else { throw .fileTooLarge }
+    let (parent, name, unsaved) = value.withLock { ($0.parent, $0.name, $0.unsaved) }
+    if let unsaved, try resize(file, unsaved, to: size, by: caller) { return }
+    do { _ = try registry.admitSetValue(of: parent, named: name, by: caller) } catch { throw Errno(error) }
     try load(file)
-    try change(file) { text throws(Errno) in
-      if size < text.count {
-        text.removeSubrange(size...)
-      } else {
-        text.append(contentsOf: repeatElement(0, count: size - text.count))
-      }
-    }
+    try change(file) { text throws(Errno) in TextChange.resize(&text, to: size) }
   }
 
   /// close(2) and dup2(2): sets the value once if this handle has written. The node returned has pages to be dropped.
@@ -208,6 +175,7 @@ extension RegistryFileSystem {
     }
     let (failure, hasWritten) = file.state.withLock { ($0.failure, $0.hasWritten) }
     if let failure { throw failure }
+    if try flushUnsaved(file, by: caller) { return nil }
     if hasWritten { return try set(file, by: caller) }
     try admitAgain(file, by: caller)
     return nil
@@ -215,7 +183,7 @@ extension RegistryFileSystem {
 
   /// Only the release is left to set what was emptied or made, and it names no caller: where the rules have changed since the open,
   /// who closes the handle is judged by the new ones.
-  private func admitAgain(_ file: OpenFile, by caller: Caller) throws(Errno) {
+  func admitAgain(_ file: OpenFile, by caller: Caller) throws(Errno) {
     let isOutdated = file.state.withLock { state in
       switch state.admission {
       case .some(let admission): registry.callbacks.isOutdated(admission)
@@ -243,19 +211,13 @@ extension RegistryFileSystem {
     if file.view != nil { return releaseView() }
     guard let value = file.node.value else { return }
     guard file.isWritable else {
-      value.withLock { $0.readers -= 1 }
+      if !releaseUnsaved(file) { value.withLock { $0.readers -= 1 } }
       return
     }
-    let isDue = file.state.withLock { $0.failure == nil && ($0.isBare || $0.hasWritten) }
-    if isDue { _ = try? set(file, by: nil) }
-    let isLost = value.withLock { state in
-      state.writers -= 1
-      if state.writers == 0 { state.unsavedSize = nil }
-      return state.pendingFile === file
-    }
-    if isLost {
-      abandon(file.node)
-      cache?.dropNames()
+    if !releaseUnsaved(file) {
+      let isDue = file.state.withLock { $0.failure == nil && ($0.isBare || $0.hasWritten) }
+      if isDue { _ = try? set(file, by: nil) }
+      value.withLock { $0.writers -= 1 }
     }
     let parent = value.withLock { $0.parent }
     dropTimes(of: parent)
@@ -266,23 +228,22 @@ extension RegistryFileSystem {
   /// Fills the handle's text, or fills it anew when the value has changed since and nothing was written here.
   private func load(_ file: OpenFile) throws(Errno) {
     guard let value = file.node.value else { throw .badDescriptor }
-    let (parent, name, ordinal, generation, isGone, pendingFile) = value.withLock {
-      ($0.parent, $0.name, $0.ordinal, $0.generation, $0.isDeleted, $0.pendingFile)
+    let (parent, name, ordinal, generation, isGone) = value.withLock {
+      ($0.parent, $0.name, $0.ordinal, $0.generation, $0.isDeleted)
     }
     let isNeeded = file.state.withLock { state in
       state.text == nil || (!file.isWritable && !isGone && state.generation != generation)
     }
     guard isNeeded else { return }
+    if let unsaved = file.unsaved, file.isWritable || isGone {
+      // Saved or removed meanwhile: the handle goes on where it was.
+      return file.state.withLock { $0.text = unsaved.text }
+    }
     if isGone {
       guard let last = value.withLock({ $0.lastText }) else { throw .noEntry }
       return file.state.withLock { $0.text = last }
     }
-    if let pendingFile, pendingFile !== file {
-      // In the hands of the handle that created it, and nowhere else yet.
-      let text = pendingFile.state.withLock { $0.text ?? [] }
-      file.state.withLock { $0.text = text }
-      return
-    }
+    guard !isGone else { throw .noEntry }
     let text: [UInt8]
     do {
       let (information, data, _) = try registry.queryValue(of: parent, named: name, ordinal: ordinal)
@@ -299,7 +260,7 @@ extension RegistryFileSystem {
   }
 
   private func change(_ file: OpenFile, _ body: (inout [UInt8]) throws(Errno) -> Void) throws(Errno) {
-    let size = try file.state.withLock { state throws(Errno) in
+    try file.state.withLock { state throws(Errno) in
       if let failure = state.failure { throw failure }
       // Taken out, so that it is changed in place.
       var text = state.text ?? []
@@ -307,12 +268,10 @@ extension RegistryFileSystem {
       defer { state.text = text }
       try body(&text)
       state.hasWritten = true
-      return text.count
     }
-    file.node.value?.withLock { $0.unsavedSize = size }
   }
 
-  private func spoil(_ file: OpenFile, _ failure: Errno) {
+  func spoil(_ file: OpenFile, _ failure: Errno) {
     // Thrown away outside the lock: its callbacks are told.
     _ = file.state.withLock { state in
       state.failure = failure
@@ -320,49 +279,34 @@ extension RegistryFileSystem {
       state.isBare = false
       return state.admission.take()
     }
-    file.node.value?.withLock { $0.unsavedSize = nil }
   }
 
-  /// The one place where a file's text becomes a value. `caller` nil: at release, by the leave given at open.
+  /// Sets the value to what this handle has in hand; that of a value that is not in the hive yet is `save`'s. `caller` nil: at
+  /// release, by the leave given at open.
   func set(_ file: OpenFile, by caller: Caller?) throws(Errno) -> UInt64? {
     guard let value = file.node.value else { throw .badDescriptor }
-    let (parent, name, ownType, isDeleted, isPending) = value.withLock {
-      ($0.parent, $0.name, $0.type, $0.isDeleted, $0.pendingFile === file)
-    }
+    let (parent, name, ownType, isDeleted) = value.withLock { ($0.parent, $0.name, $0.type, $0.isDeleted) }
     // Unlinked while it was open: as on any file system, what is written goes nowhere.
     guard !isDeleted else { return nil }
-    let (text, typeAsked) = file.state.withLock { ($0.text ?? [], $0.type) }
-    let type = typeAsked ?? ownType
-    // `touch NEW%dword` makes a number without data; emptied, a number that is there stands.
-    let data = isPending && text.isEmpty ? [] : try ValueCodec.data(from: text, type: type)
-    let new = RegistryValue(type: type, data: data)
-    let note: (UInt64) -> Void = { [self] identity in
-      let wasPending = value.withLock { state in
-        defer {
-          state.pendingFile = nil
-          state.identity = identity
-          state.type = type
-          state.unsavedSize = nil
-          state.generation += 1
+    // No text: it was written while the value was not in the hive, and another handle has saved it.
+    let (text, typeAsked) = file.state.withLock { ($0.text, $0.type) }
+    if let text {
+      let type = typeAsked ?? ownType
+      let new = RegistryValue(type: type, data: try ValueCodec.data(from: text, type: type))
+      var admission = file.state.withLock { $0.admission.take() }
+      do throws(NTStatus) {
+        try setValue(of: parent, named: name, to: new, by: caller, admitted: &admission) { identity in
+          value.withLock { state in
+            state.identity = identity
+            state.type = type
+            state.generation += 1
+          }
         }
-        return state.pendingFile != nil
+      } catch {
+        let errno = Errno(error)
+        spoil(file, errno)
+        throw errno
       }
-      if wasPending { inodes.settle(file.node, identity: identity) }
-    }
-    var admission = file.state.withLock { $0.admission.take() }
-    do throws(NTStatus) {
-      if let caller {
-        admission = nil
-        try registry.setValue(of: parent, named: name, to: new, by: caller, onChange: note)
-      } else if let admitted = admission.take() {
-        try registry.setValue(of: parent, named: name, to: new, admitted: admitted, onChange: note)
-      } else {
-        try registry.setValue(of: parent, named: name, to: new, by: .unknown, onChange: note)
-      }
-    } catch {
-      let errno = Errno(error)
-      spoil(file, errno)
-      throw errno
     }
     file.state.withLock { state in
       state.hasWritten = false
@@ -370,5 +314,20 @@ extension RegistryFileSystem {
     }
     dropTimes(of: parent)
     return value.withLock { $0.readers > 0 } ? file.node.id : nil
+  }
+
+  /// SetValueKey in the name of `caller`, or, when there is none any more, by the leave given before; without one, in nobody's.
+  func setValue(
+    of key: KeyControlBlock, named name: UnicodeName, to value: RegistryValue, by caller: Caller?,
+    admitted: inout Admission?, onChange: (UInt64) -> Void
+  ) throws(NTStatus) {
+    if let caller {
+      admitted = nil
+      try registry.setValue(of: key, named: name, to: value, by: caller, onChange: onChange)
+    } else if let admission = admitted.take() {
+      try registry.setValue(of: key, named: name, to: value, admitted: admission, onChange: onChange)
+    } else {
+      try registry.setValue(of: key, named: name, to: value, by: .unknown, onChange: onChange)
+    }
   }
 }

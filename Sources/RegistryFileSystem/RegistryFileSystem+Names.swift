@@ -35,7 +35,7 @@ extension RegistryFileSystem {
     let found = try find(spelled, in: key)
     defer { inodes.forget(found.node.id, count: 1) }
     guard case .key(let child, _) = found.node.kind else { throw .notDirectory }
-    guard inodes.pendingValues(of: child).isEmpty else { throw .notEmpty }
+    guard inodes.unsavedValues(of: child).isEmpty else { throw .notEmpty }
     do { try registry.deleteKey(child, by: caller) } catch { throw Errno(error) }
     dropTimes(of: key, isKnown: true)
     if !isExact(spelled, found.name) { cache?.dropNames() }
@@ -57,11 +57,8 @@ extension RegistryFileSystem {
     }
     if case .alias = found.node.kind { throw .notPermitted }
     guard let value = found.node.value else { throw .isDirectory }
-    let (isPending, ordinal) = value.withLock { ($0.pendingFile != nil, $0.ordinal) }
-    if isPending {
-      // Nothing of it is in the registry: its leave to be set is given back.
-      abandon(found.node)
-    } else {
+    if !removeUnsaved(found.node) {
+      let ordinal = value.withLock { $0.ordinal }
       keepText(of: found.node)
       defer { dropKeptText(of: found.node) }
       do {
@@ -69,6 +66,7 @@ extension RegistryFileSystem {
           markDeleted(identity)
         }
       } catch { throw Errno(error) }
+      removed.note(found.name, of: key, type: rememberedType(found.node), by: caller, at: now())
       dropTimes(of: key, isKnown: true)
     }
     if !isExact(spelled, found.name) { cache?.dropNames() }
@@ -132,10 +130,10 @@ extension RegistryFileSystem {
   ) throws(Errno) -> UInt64? {
     guard case .value(let isRaw) = source.node.kind, !isRaw else { throw .invalid }
     if let target, target.node.value == nil { throw .isDirectory }
-    let wanted = try newName(newSpelled, isKey: false)
-    // Still open and not set yet: set it first, so that there is something to move.
-    if let file = source.node.value?.withLock({ $0.pendingFile }) { _ = try set(file, by: caller) }
-    if let target, target.node.value?.withLock({ $0.pendingFile != nil }) == true { abandon(target.node) }
+    let wanted = try newName(newSpelled, isKey: false, in: newKey)
+    if let unsaved = source.node.value?.withLock({ $0.unsaved }),
+      try renameUnsaved(source, unsaved, to: wanted, over: target, of: newKey, by: caller)
+    { return nil }
     var value: RegistryValue
     do {
       // What is moved is read: who may not read it cannot read it under another name either.
@@ -146,21 +144,18 @@ extension RegistryFileSystem {
     } catch { throw Errno(error) }
     let type: ValueType? =
       if case .type(let type) = wanted.suffix { type } else if source.node.value?.withLock({ $0.isUntyped }) == true {
-        target?.node.value?.withLock { $0.type }
+        target?.node.value?.withLock { $0.knownType } ?? removed.type(of: wanted.name, in: newKey, by: caller, at: now())
       } else { nil }
     if let type, type != value.type {
-      do throws(Errno) {
-        value = RegistryValue(type: type, data: try ValueCodec.data(from: ValueCodec.text(of: value), type: type))
-      } catch {
-        // Who may not set the target is told that, whatever the text.
-        do { _ = try registry.admitSetValue(of: newKey, named: target?.name ?? wanted.name, by: caller) } catch {
-          throw Errno(error)
-        }
-        throw error
+      let text = ValueCodec.text(of: value)
+      value = try readable(target?.name ?? wanted.name, of: newKey, by: caller) { () throws(Errno) in
+        RegistryValue(type: type, data: try ValueCodec.data(from: text, type: type))
       }
     }
+    let oldType = rememberedType(source.node)
     // A name that is there already keeps the spelling that the hive has.
     let newName = target.map { target in target.node === source.node ? wanted.name : target.name } ?? wanted.name
+    if target == nil { suffixed.note(wanted.name, of: newKey, hasSuffix: wanted.suffix == .value) }
     var hasReaders = false
     var isDone = false
     if let target, target.node !== source.node { keepText(of: target.node) }
@@ -192,6 +187,8 @@ extension RegistryFileSystem {
         inodes.bind(source.node, to: new)
       }
     } catch { throw Errno(error) }
+    if let target { _ = removeUnsaved(target.node) }
+    removed.note(source.name, of: key, type: oldType, by: caller, at: now())
     if !isDone || !isExact(newSpelled, newName) { cache?.dropNames() }
     return hasReaders ? source.node.id : nil
   }
@@ -199,11 +196,11 @@ extension RegistryFileSystem {
   // MARK: Small things
 
   private func find(_ spelled: [UInt8], in key: KeyControlBlock) throws(Errno) -> Found {
-    guard let wanted = try? NameCodec.decode(spelled) else { throw .noEntry }
+    guard let wanted = try? decode(spelled, in: key) else { throw .noEntry }
     return try resolve(wanted, spelled: spelled, in: key)
   }
 
-  private func refuseControl(_ spelled: [UInt8], in parent: UInt64) throws(Errno) {
+  func refuseControl(_ spelled: [UInt8], in parent: UInt64) throws(Errno) {
     if parent == InodeTable.root, ControlFile(inRoot: spelled) != nil { throw .notPermitted }
     try refuseControl(inodes.node(parent))
   }
@@ -241,22 +238,8 @@ extension RegistryFileSystem {
     }
   }
 
-  /// A value that was created and will never be set.
-  func abandon(_ node: Node) {
-    inodes.settle(node, identity: nil)
-    let file = node.value?.withLock { state in
-      defer {
-        state.pendingFile = nil
-        state.isDeleted = true
-        state.unsavedSize = nil
-      }
-      return state.pendingFile
-    }
-    // Thrown away outside the lock: its callbacks are told.
-    _ = file?.state.withLock { state in
-      state.isBare = false
-      state.hasWritten = false
-      return state.admission.take()
-    }
+  /// The type that a value hands on to the next of its name; nil for plain text that nobody gave a type.
+  private func rememberedType(_ node: Node) -> ValueType? {
+    node.value?.withLock { $0.isUntyped && $0.type == .sz ? nil : $0.type }
   }
 }

@@ -156,7 +156,7 @@ extension RegistryFileSystem {
     _ key: KeyControlBlock, isForced: Bool = false, by caller: Caller,
     _ work: () throws(NTStatus) -> Void
   ) throws(NTStatus) {
-    guard isForced || !inodes.hasWriters(below: key) else { throw .sharingViolation }
+    guard isForced || !hasWriters(below: key) else { throw .sharingViolation }
     try work()
     dropTimes(of: key)
     cache?.dropNames()

@@ -17,12 +17,28 @@ package final class RegistryFileSystem: Sendable {
   let openViews = Atomic(0)
   /// The longest text a value can have, bytes; beyond it a write is refused at once.
   let largestText: Int
+  let removed = RemovedValues()
+  let suffixed = SuffixedValues()
+  let scratchMemory: ScratchMemory
+  let usesScratchNames: Bool
+  /// Signalled when a value waits to be promoted.
+  let promotionWanted = KernelEvent()
+  /// Monotonic, nanoseconds.
+  let now: @Sendable () -> UInt64
+  let whenLost: @Sendable (LostValue) -> Void
 
+  /// `usesScratchNames`: what programs make under names of temporary files stays in memory; `whenLost` is told of each of these whose
+  /// promotion was refused or failed. `now` is a monotonic clock of nanoseconds.
   package init(
     registry: Registry, presentation: Presentation, largestText: Int, handler: any ControlHandler,
-    openWatcher: (any OpenWatcher)? = nil
+    openWatcher: (any OpenWatcher)? = nil, usesScratchNames: Bool = true, scratchMemory: ScratchMemory = ScratchMemory(),
+    whenLost: @escaping @Sendable (LostValue) -> Void = { _ in }, now: @escaping @Sendable () -> UInt64 = MonotonicClock.nanoseconds
   ) {
     self.openWatcher = openWatcher
+    self.usesScratchNames = usesScratchNames
+    self.scratchMemory = scratchMemory
+    self.whenLost = whenLost
+    self.now = now
     self.registry = registry
     self.presentation = presentation
     self.largestText = largestText
@@ -69,7 +85,7 @@ package final class RegistryFileSystem: Sendable {
     if parent == InodeTable.root, let file = ControlFile(inRoot: spelled) { return entry(for: file) }
     let key = try key(of: parent)
     // What is no name at all is simply not there.
-    guard let wanted = try? NameCodec.decode(spelled) else { throw .noEntry }
+    guard let wanted = try? decode(spelled, in: key) else { throw .noEntry }
     let found = try resolve(wanted, spelled: spelled, in: key)
     do { return try entry(for: found, spelled: spelled) } catch {
       // Gone between finding it and asking for its attributes.
@@ -107,6 +123,8 @@ package final class RegistryFileSystem: Sendable {
     case .value, .raw, .type: space = .values
     }
     let isRaw = wanted.suffix == .raw
+    let isKeyOnly = wanted.suffix == .none && suffixed.contains(wanted.name, of: key)
+    if isKeyOnly { space = .keys }
     do throws(NTStatus) {
       // Under the registry's lock: no change comes between finding the object and noting its node.
       let found = try registry.lookUp(wanted.name, in: key, among: space, ordinal: ordinal) { object -> Found? in
@@ -123,8 +141,8 @@ package final class RegistryFileSystem: Sendable {
       guard let found else { throw NTStatus.objectNameNotFound }
       return found
     } catch {
-      guard error == .objectNameNotFound, ordinal == 1, !isRaw,
-        let node = inodes.lookUpPending(wanted.name, in: key), let state = node.value?.withLock({ ($0.name, $0.type) })
+      guard error == .objectNameNotFound, ordinal == 1, !isRaw, !isKeyOnly,
+        let node = inodes.lookUpUnsaved(wanted.name, in: key), let state = node.value?.withLock({ ($0.name, $0.knownType) })
       else { throw Errno(error) }
       if case .type(let type) = wanted.suffix, state.1 != type {
         inodes.forget(node.id, count: 1)
@@ -199,8 +217,8 @@ package final class RegistryFileSystem: Sendable {
   }
 
   /// A name for something new: no suffix but a type (for values), within the format's limits.
-  func newName(_ spelled: [UInt8], isKey: Bool) throws(Errno) -> EntryName {
-    let name = try NameCodec.decode(spelled)
+  func newName(_ spelled: [UInt8], isKey: Bool, in key: KeyControlBlock? = nil) throws(Errno) -> EntryName {
+    let name = if let key { try decode(spelled, in: key) } else { try NameCodec.decode(spelled) }
     switch name.suffix {
     case .none: break
     case .type, .value: if isKey { throw .invalid }

@@ -108,17 +108,19 @@ struct HiveMount {
       userID: options.userID ?? getuid(), groupID: options.groupID ?? getgid(), umask: options.umask,
       fileMask: options.fileMask, directoryMask: options.directoryMask, isReadOnly: options.isReadOnly,
       showsCurrentControlSet: options.showsCurrentControlSet)
+    let (title, inSystemLog, logSink) = (title, isDaemon, sink)
+    let scratchMemory = ScratchMemory()
     let handler = MountHandler(
       facts: MountFacts(
         hives: hives.map(\.path), mountPoint: mountPoint, location: registry.completeName(ofPath: []),
         isReadOnly: options.isReadOnly),
       filter: registration.filter, rules: rules, refusals: refusals, queue: queue, sink: sink, sync: sync, processes: processes,
-      storage: { registry.hiveStates })
+      storage: { registry.hiveStates }, scratchMemory: scratchMemory)
     let fileSystem = RegistryFileSystem(
       registry: registry, presentation: presentation, largestText: survey.largestText, handler: handler,
-      openWatcher: registration.documents)
+      openWatcher: registration.documents, usesScratchNames: options.usesScratchNames, scratchMemory: scratchMemory,
+      whenLost: { Console.tell("\(title): \($0)", inSystemLog: inSystemLog) })
 
-    let (title, inSystemLog, logSink) = (title, isDaemon, sink)
     let signals = SignalListener(
       onHangUp: { Self.update(rules, hive: title, inSystemLog: inSystemLog) }, onUser2: { logSink?.reopen() })
     let socket = listen(handler, rules, sync, processes, queue)
@@ -132,6 +134,7 @@ struct HiveMount {
     let flusher = LazyFlusher(registry: registry) { error in
       Console.tell("\(title): \(error)", inSystemLog: inSystemLog)
     }
+    let promoter = UnsavedPromoter(fileSystem)
     // A failure to serve does not spare the hive its last commit.
     var failure: MountFailure?
     var isMounted = false
@@ -158,6 +161,8 @@ struct HiveMount {
       failure = MountFailure(error.description, status: status)
     }
     memory?.stop()
+    // What is only in memory is judged: while the processes of who made it are still known.
+    promoter.stop()
     signals.stop()
     socket?.stop()
     processes.stop()

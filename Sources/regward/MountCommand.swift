@@ -23,14 +23,17 @@ struct MountCommand: ParsableCommand {
 
       Returns once the hive is mounted; a process of its own serves it until it is unmounted or gets SIGINT or SIGTERM.
 
-      Options for -o, parted by commas: ro, rw, force, policy=FILE, log=FILE, log-processes, at=NAME, ccs=off, sync=WHEN, allow_other, uid=N, \
-      gid=N, umask=OCTAL, fmask=OCTAL, dmask=OCTAL, fsname=TEXT, and the generic ones of mount(8).
+      Options for -o, parted by commas: ro, rw, force, policy=FILE, log=FILE, log-processes, at=NAME, ccs=off, sync=WHEN, scratch=off, allow_other, \
+      uid=N, gid=N, umask=OCTAL, fmask=OCTAL, dmask=OCTAL, fsname=TEXT, and the generic ones of mount(8).
 
       A SYSTEM hive shows CurrentControlSet, a link to the control set that Select\\Current names; ccs=off leaves it out.
 
       A change survives the end of this program as soon as its system call returns. It survives power loss when sync=WHEN says: \
       op, when its call returns; fsync, with the next fsync in its hive, the default; unmount, when it is brought to the hive's \
       file, and fsync does nothing.
+
+      Temporary files of editors and copy tools stay in memory until they are renamed (SEMANTICS.md, 10); scratch=off makes values of \
+      them at once.
 
       Exit status, as of mount(8): 0 mounted, 1 wrong usage or policy, 2 system error, 32 not mounted.
       """)

@@ -26,13 +26,15 @@ final class MountHandler: ControlHandler {
   private let sync: SyncChannel
   private let processes: ProcessTable
   private let storage: @Sendable () -> [Registry.HiveState]
+  private let scratchMemory: ScratchMemory
   private let socket = Mutex<ControlSocket?>(nil)
 
   init(
     facts: MountFacts, filter: RegistryFilter, rules: RulesInForce, refusals: RefusalLog, queue: NotificationQueue,
     sink: FileSink?, sync: SyncChannel, processes: ProcessTable,
-    storage: @escaping @Sendable () -> [Registry.HiveState]
+    storage: @escaping @Sendable () -> [Registry.HiveState], scratchMemory: ScratchMemory
   ) {
+    self.scratchMemory = scratchMemory
     self.processes = processes
     self.facts = facts
     self.filter = filter
@@ -121,6 +123,7 @@ final class MountHandler: ControlHandler {
     let ruleSet = filter.rulesInForce
     let statistics = statistics
     let callers = processes.statistics
+    let unsaved = scratchMemory.counters
     let facts: KeyValuePairs<String, JSONValue> = [
       "pid": .count(getpid()), "hive": .text(facts.hives.first ?? ""), "hives": .list(storage().map { .text($0.name) }),
        "mountPoint": .text(facts.mountPoint),
@@ -132,6 +135,10 @@ final class MountHandler: ControlHandler {
       "callers": .object([
         "processes": .count(callers.records), "threads": .count(callers.threads), "losses": .count(callers.losses),
       ]), "rulesVersion": .count(ruleSet.version),
+      "unsaved": .object([
+        "values": .count(unsaved.values), "scratchBytes": .count(unsaved.bytes), "promoted": .count(unsaved.promoted),
+        "lost": .count(unsaved.lost),
+      ]),
       "updates": .object([
         "succeeded": .count(rules.updates), "failed": .count(rules.failures), "lastError": .optional(rules.lastError),
       ]),

@@ -64,6 +64,14 @@ struct StatusCommand: ParsableCommand {
           "\(number("log", "accepted")) lines written, \(number("log", "lost")) lost, \(number("log", "errors")) errors"
         ))
     }
+    if number("unsaved", "values") + number("unsaved", "promoted") + number("unsaved", "lost") > 0 {
+      rows.append(
+        (
+          "in memory",
+          "\(number("unsaved", "values")) values that nobody has saved, \(number("unsaved", "scratchBytes")) bytes under scratch names; "
+            + "\(number("unsaved", "promoted")) were promoted, \(number("unsaved", "lost")) lost"
+        ))
+    }
     for hive in status["storage"]?.elements ?? [] {
       guard let reason = hive["stopped"]?.string else { continue }
       rows.append(("no changes", "\(hive["hive"]?.string ?? "?"): \(reason); `regward flush` tries again"))

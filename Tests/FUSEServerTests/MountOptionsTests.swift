@@ -35,6 +35,12 @@ struct MountOptionsTests {
     for wrong in ["ccs", "ccs=", "ccs=maybe"] { #expect(throws: MountOptions.Problem.self) { _ = try MountOptions(parsing: [wrong]) } }
   }
 
+  @Test("temporary files stay in memory, unless scratch=off (SEMANTICS.md, 10.5)") func scratch() throws {
+    #expect(try MountOptions(parsing: [""]).usesScratchNames)
+    #expect(try MountOptions(parsing: ["scratch=on,scratch=off"]).usesScratchNames == false)
+    #expect(try MountOptions(parsing: ["scratch=off,scratch=on"]).usesScratchNames)
+  }
+
   @Test(
     "commas and backslashes",
     arguments: [
@@ -60,6 +66,7 @@ struct MountOptionsTests {
       ("bogus", "unknown option bogus"), ("bogus=1", "unknown option bogus=1"), ("nosuid=1", "unknown option nosuid=1"),
       ("policy", "option policy needs a value: policy=…"), ("log=", "option log needs a value: log=…"),
       ("uid", "option uid needs a value: uid=…"), ("ro=1", "option ro takes no value"),
+      ("scratch", "option scratch is scratch=on or scratch=off"), ("scratch=no", "option scratch is scratch=on or scratch=off"),
       ("log-processes=1", "option log-processes takes no value"),
       ("uid=root", "option uid: root is not a decimal number"), ("gid=-1", "option gid: -1 is not a decimal number"),
       ("uid=4294967296", "option uid: 4294967296 is not a decimal number"),

@@ -2,7 +2,7 @@ import Executive
 import RegFile
 import Testing
 
-/// SEMANTICS.md 10.1 to 10.5.
+/// SEMANTICS.md 11.1 to 11.5.
 @Suite struct RegFileReaderTests {
   private static let header = "Windows Registry Editor Version 5.00\r\n\r\n"
 
@@ -82,7 +82,7 @@ import Testing
       ])
   }
 
-  /// 10.3
+  /// 11.3
   @Test func theOldFormatIsANSI() {
     let start = Array("REGEDIT4\n\n[HKLM\\S]\n\"a\"=hex(1):e4,80,00\n\"b\"=hex(7):41,00,00\n\"c\"=hex(3):e4\n\"d".utf8)
     let result = Self.read(start + [0xE4] + Array("\"=\"".utf8) + [0x80] + Array("\"\n\"é\"=-\n".utf8))

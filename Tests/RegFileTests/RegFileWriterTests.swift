@@ -2,7 +2,7 @@ import Executive
 import RegFile
 import Testing
 
-/// SEMANTICS.md 10.6 to 10.8.
+/// SEMANTICS.md 11.6 to 11.8.
 @Suite struct RegFileWriterTests {
   private final class Sink {
     var bytes: [UInt8] = []

@@ -1,5 +1,6 @@
 import ConfigurationManager
 import Executive
+import Glibc
 import HiveStorage
 import RegistryFileSystem
 import Synchronization
@@ -24,14 +25,30 @@ final class Fixture: RegistryCallback, KernelCache, ControlHandler {
   let attributesDropped = Mutex<Set<UInt64>>([])
   let caller = Caller(threadID: 1, userID: 0, groupID: 0)
 
-  convenience init() throws {
+  /// Nanoseconds: the file system's clock.
+  let time = Mutex<UInt64>(1_000_000_000)
+  /// Whoever set a value, in turn.
+  let setters = Mutex<[Caller]>([])
+  let refusesAll = Atomic(false)
+  /// Runs in the next judgement, once.
+  let inJudgement = Mutex<(@Sendable () -> Void)?>(nil)
+  /// What has been done is called a failure.
+  let deniesAfterwards = Atomic(false)
+  let promoted = KernelEvent()
+  let lost = Mutex<[String]>([])
+  let memory: ScratchMemory
+  /// One that is there as long as a test runs.
+  static let ownThread = Int32(getpid())
+
+  convenience init(usesScratchNames: Bool = true, scratchLimit: Int = 1 << 20) throws {
     let device = MemoryDevice(name: "memory", [])
     try Hive.format(device: device, minorVersion: 5)
-    try self.init(device)
+    try self.init(device, usesScratchNames: usesScratchNames, scratchLimit: scratchLimit)
   }
 
   /// Over the hive on `device`.
-  init(_ device: MemoryDevice) throws {
+  init(_ device: MemoryDevice, usesScratchNames: Bool = true, scratchLimit: Int = 1 << 20) throws {
+    memory = ScratchMemory(limit: scratchLimit)
     let stack = CallbackStack()
     registry = Registry(
       hive: try Hive(device: device, access: .readWrite, logs: LogPair(MemoryDevice(name: "LOG1"), MemoryDevice(name: "LOG2"))),
@@ -40,7 +57,9 @@ final class Fixture: RegistryCallback, KernelCache, ControlHandler {
     _ = try stack.register(self, altitude: try #require(Altitude("1")), interests: mask)
     let fs = RegistryFileSystem(
       registry: registry, presentation: Presentation(userID: 0, groupID: 0, umask: 0o022, isReadOnly: false),
-      largestText: 1 << 20, handler: self)
+      largestText: 1 << 20, handler: self, usesScratchNames: usesScratchNames, scratchMemory: memory,
+      whenLost: { [unowned self] value in lost.withLock { $0.append(value.description) } },
+      now: { [unowned self] in time.withLock { $0 } })
     fs.attach(self)
     box.withLock { $0 = fs }
   }
@@ -50,12 +69,13 @@ final class Fixture: RegistryCallback, KernelCache, ControlHandler {
   func preOperation(
     _ operation: RegistryOperation, _ call: inout RegistryCall
   ) -> NTStatus {
+    if let hook = inJudgement.withLock({ $0.take() }) { hook() }
     let name: String
     switch operation {
     case .setValueKey(_, let value, _), .deleteValueKey(_, let value): name = value.description
     default: return .success
     }
-    guard denied.withLock({ $0.contains(name.lowercased()) }) else { return .success }
+    guard refusesAll.load(ordering: .relaxed) || denied.withLock({ $0.contains(name.lowercased()) }) else { return .success }
     refusals.withLock { $0 += 1 }
     return .accessDenied
   }
@@ -64,7 +84,13 @@ final class Fixture: RegistryCallback, KernelCache, ControlHandler {
     _ operation: RegistryOperation, status: NTStatus, _ call: inout RegistryCall
   ) -> NTStatus {
     if case .setValueKey(_, let name, let value?) = operation, status == .success {
+      setters.withLock { $0.append(Caller(threadID: call.caller.threadID, userID: call.caller.userID, groupID: call.caller.groupID)) }
+      defer { promoted.signal() }
       sets.withLock { $0.append("\(name)=\(value.type.name):\(value.data.count)") }
+      if deniesAfterwards.load(ordering: .relaxed) {
+        call.returnStatus = .accessDenied
+        return .callbackBypass
+      }
     }
     return .success
   }
@@ -420,7 +446,7 @@ final class Fixture: RegistryCallback, KernelCache, ControlHandler {
     try fixture.registry.setValue(
       of: fixture.registry.root, named: "odd", to: RegistryValue(type: .sz, data: [0x61, 0, 0x62]), by: fixture.caller)
     let node = try fixture.fs.lookUp("odd", in: 1).nodeID
-    #expect(try fixture.fs.listAttributes(of: node) == Array("user.reg.type\0user.reg.data\0".utf8))
+    #expect(try fixture.fs.listAttributes(of: node) == Array("user.reg.data\0user.reg.type\0".utf8))
     #expect(try fixture.fs.getAttribute("user.reg.data", of: node, by: fixture.caller) == [0x61, 0, 0x62])
     #expect(try fixture.cat("odd%raw") == "a\0b")
   }

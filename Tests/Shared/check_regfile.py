@@ -134,34 +134,34 @@ def cases():
             with open(mount.at(*parts), 'rb') as file: return file.read()
 
         done = bring('[HKEY_LOCAL_MACHINE\\SYSTEM\\A\\B]\r\n"n"=dword:0000000a\r\n@="x\\\\y"\r\n"e"=hex(2):25,00,41,00,00,00\r\n')
-        check('10.9 a file is imported', done.returncode == 0 and read('A', 'B', 'n') == b'10\n' and read('A', 'B', '@') == b'x\\y\n'
+        check('11.9 a file is imported', done.returncode == 0 and read('A', 'B', 'n') == b'10\n' and read('A', 'B', '@') == b'x\\y\n'
               and read('A', 'B', 'e') == b'%A\n', (done, os.listdir(mount.at())))
-        check('10.9 it says what it did', done.stdout.endswith(b'case.reg: 2 keys made, 3 values set, 0 keys and 0 values deleted\n'), done.stdout)
+        check('11.9 it says what it did', done.stdout.endswith(b'case.reg: 2 keys made, 3 values set, 0 keys and 0 values deleted\n'), done.stdout)
         done = bring('[hklm\\system\\a\\b]\n"N"=dword:b\n"e"=-\n"none"=-\n[-HKLM\\SYSTEM\\Nowhere]\n', encoding='utf-8')
-        check('10.9 names are found without regard to case, and what is not there need not be deleted',
+        check('11.9 names are found without regard to case, and what is not there need not be deleted',
               done.returncode == 0 and read('A', 'B', 'n') == b'11\n' and sorted(os.listdir(mount.at('A', 'B'))) == ['@', 'n'], done)
 
         before = regward('export', mount.point).stdout
         done = bring('[HKLM\\SYSTEM\\New]\n"a"="\\x"\n"b"=zz\n[HKLM\\SOFTWARE\\X]\n"c"=dword:1\n', encoding='utf-8')
-        check('10.10 all that is wrong is told by line and column, and nothing is changed', done.returncode == 1
+        check('11.10 all that is wrong is told by line and column, and nothing is changed', done.returncode == 1
               and re.search(br'case.reg:4:6: a backslash .*\n.*case.reg:5:5: .*\n.*case.reg:6: HKLM.SOFTWARE.X does not lie below HKEY_LOCAL_MACHINE.SYSTEM\n.*nothing was changed', done.stderr)
               and regward('export', mount.point).stdout == before, done)
         done = bring('[HKLM\\SYSTEM\\New]\n"a"="\\x"\n"b"="good"\n[HKLM\\SOFTWARE\\X]\n"c"=dword:1\n', '--keep-going', encoding='utf-8')
-        check('10.10 with --keep-going the rest is done', done.returncode == 1 and os.listdir(mount.at('New')) == ['b'] and not os.path.exists(mount.at('X')), done)
+        check('11.10 with --keep-going the rest is done', done.returncode == 1 and os.listdir(mount.at('New')) == ['b'] and not os.path.exists(mount.at('X')), done)
 
         before = regward('export', mount.point).stdout
         done = bring('[HKLM\\SYSTEM\\Dry\\Deep]\n"a"="x"\n[-HKLM\\SYSTEM\\A]\n', '--dry-run', encoding='utf-8')
-        check('10.12 --dry-run changes nothing', done.returncode == 0 and b'2 keys would be made, 1 value would be set, 1 key and 0' in done.stdout
+        check('11.12 --dry-run changes nothing', done.returncode == 0 and b'2 keys would be made, 1 value would be set, 1 key and 0' in done.stdout
               and regward('export', mount.point).stdout == before, done)
 
         done = bring('[HKEY_CURRENT_USER\\Software]\n"a"="x"\n', '--prefix', 'HKEY_CURRENT_USER', at=mount.at('A'), encoding='utf-8')
-        check('10.9 --prefix says what the key is called', done.returncode == 0 and read('A', 'Software', 'a') == b'x\n', done)
+        check('11.9 --prefix says what the key is called', done.returncode == 0 and read('A', 'Software', 'a') == b'x\n', done)
 
         run(REGWARD, 'add', mount.at('Link'), '--link', r'\REGISTRY\MACHINE\SYSTEM\A')
         done = bring('[HKLM\\SYSTEM\\Link\\B]\n"through"="x"\n', encoding='utf-8')
-        check('10.11 a link leads where it leads others', done.returncode == 0 and read('A', 'B', 'through') == b'x\n', done)
+        check('11.11 a link leads where it leads others', done.returncode == 0 and read('A', 'B', 'through') == b'x\n', done)
         done = bring('[-HKLM\\SYSTEM\\Link]\n', encoding='utf-8')
-        check('10.11 deleting a link leaves what it leads to', done.returncode == 0 and not os.path.lexists(mount.at('Link')) and os.path.exists(mount.at('A', 'B')), done)
+        check('11.11 deleting a link leaves what it leads to', done.returncode == 0 and not os.path.lexists(mount.at('Link')) and os.path.exists(mount.at('A', 'B')), done)
 
         # A reader that has the value open, and one that has its old size.
         with open(mount.at('A', 'B', 'through'), 'rb') as held:
@@ -177,34 +177,34 @@ def cases():
 
         big = bytes(range(256)) * 8000
         done = bring('[HKLM\\SYSTEM\\Big]\n"b"=hex:' + ',\\\n  '.join(','.join('%02x' % b for b in big[i:i + 25]) for i in range(0, len(big), 25)) + '\n', encoding='utf-8')
-        check('10.9 two megabytes in one value', done.returncode == 0 and read('Big', 'b%raw') == big, done.stderr[:300])
+        check('11.9 two megabytes in one value', done.returncode == 0 and read('Big', 'b%raw') == big, done.stderr[:300])
         done = bring('[-HKLM\\SYSTEM\\A]\n', encoding='utf-8')
-        check('10.9 a tree is deleted', done.returncode == 0 and not os.path.exists(mount.at('A')) and b'4 keys and 5 values deleted' in done.stdout, done)
+        check('11.9 a tree is deleted', done.returncode == 0 and not os.path.exists(mount.at('A')) and b'4 keys and 5 values deleted' in done.stdout, done)
         done = bring('[-HKLM\\SYSTEM]\n', encoding='utf-8')
-        check('10.9 the key itself is not', done.returncode == 1 and b':3: the key that is imported to is not deleted' in done.stderr, done)
+        check('11.9 the key itself is not', done.returncode == 1 and b':3: the key that is imported to is not deleted' in done.stderr, done)
 
         done = regward('export', '-o', os.path.join(folder, 'case.reg'), mount.point)
-        check('10.6 no file is written over', done.returncode == 1 and b'exists' in done.stderr.lower(), done)
+        check('11.6 no file is written over', done.returncode == 1 and b'exists' in done.stderr.lower(), done)
         done = regward('export', mount.at('Nowhere'))
-        check('10.6 what is not there is said', done.returncode == 1 and done.stderr, done)
+        check('11.6 what is not there is said', done.returncode == 1 and done.stderr, done)
         done = regward('export', mount.point)
-        check('10.6 a pipe gets UTF-8', done.returncode == 0 and done.stdout.startswith(b'Windows Registry Editor Version 5.00\n\n[HKEY_LOCAL_MACHINE\\SYSTEM]\n'), done)
+        check('11.6 a pipe gets UTF-8', done.returncode == 0 and done.stdout.startswith(b'Windows Registry Editor Version 5.00\n\n[HKEY_LOCAL_MACHINE\\SYSTEM]\n'), done)
         with open(os.path.join(folder, 'out'), 'wb') as out: subprocess.run([REGWARD, 'export', mount.point], stdout=out, timeout=LIMIT)
-        with open(os.path.join(folder, 'out'), 'rb') as out: check('10.6 a file gets UTF-16', out.read(4) == b'\xff\xfeW\0')
+        with open(os.path.join(folder, 'out'), 'rb') as out: check('11.6 a file gets UTF-16', out.read(4) == b'\xff\xfeW\0')
         with open('/dev/full', 'wb') as full:
             done = subprocess.run([REGWARD, 'export', mount.point], stdout=full, stderr=subprocess.PIPE, timeout=LIMIT)
-            check('10.6 a full disk is told', done.returncode == 1 and done.stderr, done)
+            check('11.6 a full disk is told', done.returncode == 1 and done.stderr, done)
 
     policy = 'version: 1\nmode: enforce\nhardened:\n  - key: HKLM\\SYSTEM\\Guarded\n'
     with Folder() as folder, Mount(folder, policy) as mount:
         file = write(os.path.join(folder, 'case.reg'), HEADER + '[HKLM\\SYSTEM\\Free]\n"a"="x"\n\n[HKLM\\SYSTEM\\Guarded\\Below]\n"b"="x"\n[HKLM\\SYSTEM\\Last]\n', 'utf-8')
         done = regward('import', '--dry-run', mount.point, file)
-        check('10.12 --dry-run tells what the rules refuse', done.returncode == 1 and b'case.reg:6: deny' in done.stderr and not os.path.exists(mount.at('Free')), done)
+        check('11.12 --dry-run tells what the rules refuse', done.returncode == 1 and b'case.reg:6: deny' in done.stderr and not os.path.exists(mount.at('Free')), done)
         done = regward('import', mount.point, file)
-        check('10.11 a refusal has its line, and ends the import', done.returncode == 1 and b'case.reg:6: ' in done.stderr and b'rule' in done.stderr
+        check('11.11 a refusal has its line, and ends the import', done.returncode == 1 and b'case.reg:6: ' in done.stderr and b'rule' in done.stderr
               and os.listdir(mount.point) == ['Free'] and os.listdir(mount.at('Free')) == ['a'], (done, os.listdir(mount.point)))
         done = regward('import', '--keep-going', mount.point, file)
-        check('10.11 with --keep-going the rest is done', done.returncode == 1 and sorted(os.listdir(mount.point)) == ['Free', 'Last'], done)
+        check('11.11 with --keep-going the rest is done', done.returncode == 1 and sorted(os.listdir(mount.point)) == ['Free', 'Last'], done)
 
     with Folder() as folder, Mount(folder, options=',allow_other') as mount:
         os.chmod(folder, 0o755)
@@ -213,7 +213,7 @@ def cases():
         shutil.copy(REGWARD, program)
         os.chmod(program, 0o755)
         done = run('setpriv', '--reuid=65534', '--regid=65534', '--clear-groups', program, 'import', mount.point, file)
-        check('10.11 who may not write there may not import', done.returncode == 1 and b'ermission denied' in done.stderr and os.listdir(mount.point) == [], done)
+        check('11.11 who may not write there may not import', done.returncode == 1 and b'ermission denied' in done.stderr and os.listdir(mount.point) == [], done)
         done = run('setpriv', '--reuid=65534', '--regid=65534', '--clear-groups', 'python3', '-c',
                    "import os,sys; d=os.open(sys.argv[1]+'/%ctl/cmd',os.O_RDWR); os.write(d,b'set\\t\\t0061\\t1\\t\\n'); print(os.read(d,99)); os.write(d,b'delete-value\\t\\t0061\\n'); print(os.read(d,99))", mount.point)
         check('1.8 nor by the command file', done.stdout.count(b"b'error 13 ") == 2 and os.listdir(mount.point) == [], done)

@@ -4,6 +4,7 @@ import Glibc
 import Notifications
 import PolicyFile
 import ProcessTable
+import RegistryFileSystem
 import Testing
 import WdFilter
 
@@ -137,7 +138,7 @@ struct RuleQuestionTests {
       facts: MountFacts(
         hives: ["/h"], mountPoint: "/m", location: location, isReadOnly: isReadOnly),
       filter: registration.filter, rules: rules, refusals: refusals, queue: NotificationQueue(sinks: []), sink: nil, sync: sync,
-      processes: processes, storage: { [] })
+      processes: processes, storage: { [] }, scratchMemory: ScratchMemory())
     return (handler, policy.rules)
   }
 

@@ -1,0 +1,38 @@
+internal import ConfigurationManager
+internal import Executive
+internal import Synchronization
+
+/// Values that were made as `NAME%val` in this mount: the bare name stays free for a key, so that tools which copy the value before the
+/// key of its name can make both.
+final class SuffixedValues: Sendable {
+  /// In the whole mount; those above are found by the bare name, too.
+  static let limit = 4096
+
+  private struct State {
+    /// By the id of their key.
+    var names: [UInt64: [UnicodeName]] = [:]
+    var count = 0
+  }
+
+  private let isUsed = Atomic(false)
+  private let state = Mutex(State())
+
+  /// A value has this name from now on; whether it was given with the suffix.
+  func note(_ name: UnicodeName, of key: KeyControlBlock, hasSuffix: Bool) {
+    guard hasSuffix || isUsed.load(ordering: .acquiring) else { return }
+    state.withLock { state in
+      var names = state.names[key.id] ?? []
+      state.count -= names.count
+      names.removeAll { $0.equalsIgnoringCase(name) }
+      if hasSuffix, state.count + names.count < Self.limit { names.append(name) }
+      state.count += names.count
+      state.names[key.id] = names.isEmpty ? nil : names
+    }
+    isUsed.store(true, ordering: .releasing)
+  }
+
+  func contains(_ name: UnicodeName, of key: KeyControlBlock) -> Bool {
+    guard isUsed.load(ordering: .acquiring) else { return false }
+    return state.withLock { $0.names[key.id]?.contains { $0.equalsIgnoringCase(name) } ?? false }
+  }
+}
