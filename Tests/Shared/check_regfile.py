@@ -80,6 +80,7 @@ def content(hive):
 
 
 def is_too_much(line):
+    """Whether the registry would not make the key; an escape of the dump begins with a backslash and `u`, too."""
     path = line[1].decode().split('\\')
     return len(path) > DEEPEST or any(len(part) > LONGEST for part in path if not part.startswith('u'))
 
