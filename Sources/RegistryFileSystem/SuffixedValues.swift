@@ -5,17 +5,18 @@ internal import Synchronization
 /// Values that were made as `NAME%val` in this mount: the bare name stays free for a key, so that tools which copy the value before the
 /// key of its name can make both.
 final class SuffixedValues: Sendable {
-  /// In the whole mount; those above are found by the bare name, too.
-  static let limit = 4096
-
   private struct State {
     /// By the id of their key.
     var names: [UInt64: [UnicodeName]] = [:]
     var count = 0
   }
 
+  private let limit: Int
   private let isUsed = Atomic(false)
   private let state = Mutex(State())
+
+  /// `limit` is that of the whole mount; those above are found by the bare name, too.
+  init(limit: Int = 4096) { self.limit = limit }
 
   /// A value has this name from now on; whether it was given with the suffix.
   func note(_ name: UnicodeName, of key: KeyControlBlock, hasSuffix: Bool) {
@@ -24,7 +25,7 @@ final class SuffixedValues: Sendable {
       var names = state.names[key.id] ?? []
       state.count -= names.count
       names.removeAll { $0.equalsIgnoringCase(name) }
-      if hasSuffix, state.count + names.count < Self.limit { names.append(name) }
+      if hasSuffix, state.count + names.count < limit { names.append(name) }
       state.count += names.count
       state.names[key.id] = names.isEmpty ? nil : names
     }

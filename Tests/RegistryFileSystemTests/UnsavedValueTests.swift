@@ -340,6 +340,17 @@ struct UnsavedValueTests {
     #expect(try fixture.list() == ["j", "m%val"])
   }
 
+  @Test("2.6: so many of them, and a name counts once")
+  func suffixedLimit() throws {
+    let root = try Fixture().registry.root
+    let names = SuffixedValues(limit: 2)
+    for name in ["a", "A", "b", "c"] as [UnicodeName] { names.note(name, of: root, hasSuffix: true) }
+    #expect((["a", "b", "c"] as [UnicodeName]).map { names.contains($0, of: root) } == [true, true, false])
+    names.note("a", of: root, hasSuffix: false)
+    names.note("c", of: root, hasSuffix: true)
+    #expect((["a", "b", "c"] as [UnicodeName]).map { names.contains($0, of: root) } == [false, true, true])
+  }
+
   @Test("4.5: written under another name and renamed while it is open, it is one SetValue")
   func renamedWhileOpen() throws {
     let fixture = try Fixture()

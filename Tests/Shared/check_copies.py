@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""check_copies.py BIN-DIRECTORY SHARED [--whole]
+"""check_copies.py BIN-DIRECTORY SHARED [--whole | --part KEY/…] [--only TOOL]
 
 Copies a real SYSTEM hive out of a mount with `cp -a`, `rsync -aX` and `tar --xattrs`, and back into an empty hive: every key and value
 must be there with type and data. LastWrite is compared and told for each tool; security has no part in a copy (SEMANTICS.md,
-10.10). Without --whole only a large part of the hive is copied. BIN-DIRECTORY holds regward and make-hive-samples. Needs root and a file system with user
+10.10). Without --whole only a part of the hive is copied, its services. BIN-DIRECTORY holds regward and make-hive-samples. Needs root and a file system with user
 attributes.
 
 Prints PASS or FAIL and a name for each check and closes with `N passed, N failed`; exits with 1 when anything failed. Standard library
@@ -13,7 +13,8 @@ import errno, lzma, os, shutil, subprocess, sys, tempfile, time
 
 BIN, SHARED = os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2])
 REGWARD = os.path.join(BIN, 'regward')
-PART = [] if '--whole' in sys.argv else ['ControlSet001', 'Services']
+PART = [] if '--whole' in sys.argv else (sys.argv[sys.argv.index('--part') + 1] if '--part' in sys.argv else 'ControlSet001/Services').split('/')
+ONLY = sys.argv[sys.argv.index('--only') + 1] if '--only' in sys.argv else None
 passed = failed = 0
 
 TOOLS = {
@@ -145,7 +146,7 @@ def main():
         with Mount(hive, os.path.join(work, 'mnt'), 'ro') as point:
             source = os.path.join(point, *PART)
             check('every name fits on an ordinary file system', too_long(source) == [], too_long(source)[:3])
-            for tool in TOOLS: copy(tool, work, source, original, empty, has_class)
+            for tool in [ONLY] if ONLY else TOOLS: copy(tool, work, source, original, empty, has_class)
     finally:
         shutil.rmtree(work, ignore_errors=True)
 
