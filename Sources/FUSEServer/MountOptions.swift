@@ -11,6 +11,11 @@ package struct MountOptions: Hashable, Sendable {
   package var policy: String?
   /// Path of the event log; nil: none.
   package var log: String?
+  /// More places for events, as `log-to` names them.
+  package var logPlaces: [String] = []
+  /// How and which events are told; nil: as without the option. What the words mean is the caller's to say.
+  package var logFormat: String?
+  package var logScope: String?
   /// Beginning, end and trust of every process are events too.
   package var logsProcesses = false
   /// The registry name of the hive's root; nil: by content and file name.
@@ -61,6 +66,9 @@ package struct MountOptions: Hashable, Sendable {
     case ("log-processes", nil): logsProcesses = true
     case ("policy", let value?) where !value.isEmpty: policy = value
     case ("log", let value?) where !value.isEmpty: log = value
+    case ("log-to", let value?) where !value.isEmpty: logPlaces.append(value)
+    case ("log-format", let value?) where !value.isEmpty: logFormat = value
+    case ("log-ops", let value?) where !value.isEmpty: logScope = value
     case ("at", let value?) where !value.isEmpty: location = value
     case ("fsname", let value?) where !value.isEmpty: fileSystemName = value
     case ("sync", let value?):
@@ -74,7 +82,7 @@ package struct MountOptions: Hashable, Sendable {
     case ("umask", let value?):
       umask = try Self.number(value, of: name, radix: 8)
       guard umask <= 0o777 else { throw Problem(description: "option umask: \(value) is more than 777") }
-    case ("policy", _), ("log", _), ("at", _), ("fsname", _), ("uid", nil), ("gid", nil), ("umask", nil):
+    case ("log-to", _), ("log-format", _), ("log-ops", _), ("policy", _), ("log", _), ("at", _), ("fsname", _), ("uid", nil), ("gid", nil), ("umask", nil):
       throw Problem(description: "option \(name) needs a value: \(name)=…")
     case ("ro", _?), ("rw", _?), ("force", _?), ("allow_other", _?), ("log-processes", _?):
       throw Problem(description: "option \(name) takes no value")
