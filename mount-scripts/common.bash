@@ -41,7 +41,7 @@ build() {
 }
 
 # What the checks in Tests/Mount call.
-mount_check_packages=(attr gcc libc6-dev perl procps python3 rsync util-linux)
+mount_check_packages=(attr gcc libc6-dev perl procps python3 python3-jsonschema rsync util-linux)
 
 can_mount() { [ -r /dev/fuse ] && [ -w /dev/fuse ]; }
 

@@ -11,7 +11,7 @@ enum ReportAssets {
     .tools{display:flex;gap:20px;align-items:center;flex-wrap:wrap}input[type=search]{font:inherit;padding:4px 8px;width:280px}
     .scroll{overflow:auto;max-height:70vh;border:1px solid var(--line)}table{border-collapse:collapse;width:100%;font-size:13px}
     th,td{text-align:left;padding:4px 10px;border-bottom:1px solid var(--line);vertical-align:top;overflow-wrap:anywhere}
-    td{min-width:4em}td.number,th.number{text-align:right;font-variant-numeric:tabular-nums}thead th{position:sticky;top:0;background:var(--head)}
+    thead th,#events td:is(:first-child,:nth-child(4),:nth-child(6)){white-space:nowrap}#events td:nth-child(2){min-width:8em}td.number{white-space:nowrap}td.number,th.number{text-align:right;font-variant-numeric:tabular-nums}thead th{position:sticky;top:0;background:var(--head)}
     th button{all:unset;cursor:pointer;font-weight:600}th button:focus-visible{outline:2px solid var(--blue)}
     th[aria-sort=ascending] button::after{content:" ▲"}th[aria-sort=descending] button::after{content:" ▼"}
     tr.refused td{color:var(--red)}tr.refused td:first-child::before{content:"✕ "}
