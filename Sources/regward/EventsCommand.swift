@@ -1,5 +1,6 @@
 internal import ArgumentParser
 internal import Glibc
+internal import Notifications
 
 /// `regward events`: what a log has, or a mount tells, in Process Monitor's columns.
 struct EventsCommand: ParsableCommand {
@@ -33,14 +34,25 @@ struct EventsCommand: ParsableCommand {
   @Option(help: "table, json or csv (as Process Monitor saves it).")
   var format = Format.table
 
+  @Flag(help: "Print the JSON Schema of a line of the format ecs, and nothing else.")
+  var schema = false
+
   @Argument(help: ArgumentHelp("A log file, or a mount point or a path below it.", valueName: "source"), completion: .file())
-  var source: String
+  var source: String?
+
+  func validate() throws {
+    guard schema != (source != nil) else { throw ValidationError("A log file or a mount is needed, or --schema.") }
+  }
 
   func run() throws {
+    guard let source else {
+      Console.write(EventSchema.text, to: STDOUT_FILENO)
+      return
+    }
     var hasProblems = false
     try MountFailure.exiting { () throws(MountFailure) in
       if Self.isMount(source) {
-        if follow { return try followMount() }
+        if follow { return try followMount(source) }
         hasProblems = try readLog(try Self.log(ofMount: source))
       } else {
         hasProblems = try readLog(source)
@@ -123,7 +135,7 @@ struct EventsCommand: ParsableCommand {
     return .success((event, row))
   }
 
-  private func followMount() throws(MountFailure) {
+  private func followMount(_ source: String) throws(MountFailure) {
     let client = try ControlClient(mountOf: source)
     let answer = try client.ask(.object(["message": .text("SUBSCRIBE_EVENTS")]))
     guard answer["status"]?.string == "ok" else {

@@ -93,6 +93,12 @@ def formats():
 
 
 @check
+def schema():
+    code, text = run([control.REGWARD, 'events', '--schema'])
+    with open(event_schema.PATH) as f: expect('schema: it is the one in the repository', code == 0 and json.loads(text) == json.load(f))
+
+
+@check
 def operations():
     for scope, wanted in (('denied', ['PreSetValueKey']), ('matched', ['PreSetValueKey', 'PostCreateKeyEx']),
                           ('writes', ['PreSetValueKey', 'PostCreateKeyEx', 'PostSetValueKey', 'PostDeleteValueKey', 'PostCreateKeyEx', 'PostRenameKey'])):

@@ -3,8 +3,8 @@ import json, os
 
 import jsonschema
 
-_PATH = os.path.join(os.path.dirname(os.path.abspath(__file__)), '../../Sources/Notifications/event.schema.json')
-with open(_PATH) as _file: _SCHEMA = json.load(_file)
+PATH = os.path.join(os.path.dirname(os.path.abspath(__file__)), '../../Sources/Notifications/event.schema.json')
+with open(PATH) as _file: _SCHEMA = json.load(_file)
 jsonschema.Draft202012Validator.check_schema(_SCHEMA)
 _VALIDATOR = jsonschema.Draft202012Validator(_SCHEMA)
 

@@ -30,7 +30,7 @@ import Testing
         }
       }
       guard result == 0 else { throw Failed(errno: errno) }
-      if type == Int32(SOCK_SEQPACKET.rawValue) { listen(descriptor, 4) }
+      if type == Int32(SOCK_SEQPACKET.rawValue) { _ = Glibc.listen(descriptor, 4) }
     }
 
     /// The next packet that is there; nil when none is.
@@ -154,28 +154,90 @@ import Testing
     #expect(try #require(receiver.receive()).hasPrefix("<109>1 "))
   }
 
-  /// Over a stream each message has its length in front, and one that was begun is finished before the next.
-  @Test func aStreamKeepsMessagesWhole() throws {
+  /// A listener on TCP of the test's own; a second one takes over the port of the first.
+  private func listen(port: UInt16 = 0) -> (descriptor: Int32, port: UInt16) {
     let listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
-    defer { close(listener) }
+    var on: Int32 = 1
+    setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, socklen_t(MemoryLayout<Int32>.size))
     var address = sockaddr_in()
     address.sin_family = sa_family_t(AF_INET)
+    address.sin_port = port.bigEndian
     address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
     var size = socklen_t(MemoryLayout<sockaddr_in>.size)
-    let port = withUnsafeMutablePointer(to: &address) { pointer in
+    return withUnsafeMutablePointer(to: &address) { pointer in
       pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { pointer in
         _ = bind(listener, pointer, size)
-        _ = listen(listener, 1)
+        _ = Glibc.listen(listener, 1)
         _ = getsockname(listener, pointer, &size)
       }
-      return UInt16(bigEndian: pointer.pointee.sin_port)
+      return (listener, UInt16(bigEndian: pointer.pointee.sin_port))
     }
-    let sink = sink(.tcp(host: "127.0.0.1", port: String(port)), .syslog)
+  }
+
+  /// Until the receiver has no room; how many.
+  private func fill(_ sink: SocketSink) -> UInt64 {
     var sent: UInt64 = 0
     while sink.counters.lost == 0, sent < 200_000 {
       sent += 1
       sink.deliver(event(sent), dropped: 0)
     }
+    return sent
+  }
+
+  /// What a packet has no room for goes out without what is long in it.
+  @Test func whatIsTooLongIsShortened() throws {
+    let receiver = try Receiver(SOCK_SEQPACKET)
+    let sink = SocketSink(
+      name: "s", to: .sequenced(path: receiver.path), .plain, encoder: EventEncoder(), patience: 0, retryAfter: 0)
+    var notification = Samples.notification(.postSetValueKey, key: Samples.winDefend, value: "v")
+    notification.newValue = RegistryValue(type: .sz, data: Samples.utf16(String(repeating: "a", count: 32_000)))
+    notification.oldValue = notification.newValue
+    sink.deliver(.registry(notification), dropped: 0)
+    #expect(sink.counters == SinkCounters(accepted: 1))
+    let client = receiver.accept()
+    defer { close(client) }
+    let packet = try #require(Receiver.receive(client))
+    #expect(packet.contains(#""value":"v""#) && !packet.contains("aaaa"))
+  }
+
+  /// A message that was begun when the connection ended did not arrive: it counts as lost, and is told.
+  @Test func whatIsTornIsLost() throws {
+    let (first, port) = listen()
+    let sink = sink(.tcp(host: "127.0.0.1", port: String(port)), .syslog)
+    let sent = fill(sink)
+    #expect(sink.counters.accepted + sink.counters.lost == sent)
+    let client = accept(first, nil, nil)
+    // Ended with a reset, and nobody there any more.
+    close(client)
+    close(first)
+    var total = sent
+    while sink.counters.lost < 4 {
+      total += 1
+      sink.deliver(event(total), dropped: 0)
+    }
+    let lost = sink.counters.lost
+    #expect(sink.counters.accepted + lost == total)
+    let (second, _) = listen(port: port)
+    defer { close(second) }
+    sink.deliver(event(total + 1), dropped: 0)
+    let other = accept(second, nil, nil)
+    defer { close(other) }
+    var buffer = [UInt8](repeating: 0, count: 1 << 16)
+    let count = recv(other, &buffer, buffer.count, 0)
+    let text = String(decoding: buffer.prefix(max(0, count)), as: UTF8.self)
+    #expect(text.contains(#""SequenceNumber":\#(total + 1),"#))
+    #expect(text.contains(#""FailedCount":\#(lost),"#))
+    // The one that made it known that there is no room, the torn one, and those that nobody was there for. What the kernel had taken
+    // and not delivered, nobody can know of.
+    #expect(lost == 2 + total - sent)
+  }
+
+  /// Over a stream each message has its length in front, and one that was begun is finished before the next.
+  @Test func aStreamKeepsMessagesWhole() throws {
+    let (listener, port) = listen()
+    defer { close(listener) }
+    let sink = sink(.tcp(host: "127.0.0.1", port: String(port)), .syslog)
+    _ = fill(sink)
     #expect(sink.counters.lost == 1)
     let client = accept(listener, nil, nil)
     defer { close(client) }
