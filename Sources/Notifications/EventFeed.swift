@@ -68,9 +68,12 @@ package final class EventFeed: Sendable {
     }
   }
 
-  /// Waits until something may be there or the feed is closed, at most `milliseconds` (nil: without bound). For one reader thread,
-  /// after `next` found nothing.
-  package func wait(milliseconds: Int? = nil) { arrival.wait(milliseconds: milliseconds) }
+  /// Waits until something may be there or the feed is closed, at most `milliseconds` (nil: without bound); a closed one is not waited
+  /// for. For one reader thread, after `next` found nothing.
+  package func wait(milliseconds: Int? = nil) {
+    // The signal of the end may have been used up while there was still something to read.
+    if !isClosed { arrival.wait(milliseconds: milliseconds) }
+  }
 
   /// Nothing new is taken from now on; what waits can still be read. The queue forgets the feed.
   package func close() {

@@ -73,6 +73,18 @@ import Testing
     #expect(seen.withLock { $0 } == Array(1...100))
   }
 
+  @Test func aClosedFeedIsNotWaitedFor() throws {
+    let queue = NotificationQueue(sinks: [])
+    let feed = try #require(queue.subscribe())
+    enqueue(1, to: queue)
+    feed.close()
+    // The one signal there was.
+    feed.wait(milliseconds: 10_000)
+    feed.wait()
+    feed.wait()
+    #expect(numbers(feed) == [1])
+  }
+
   @Test func subscribersAreBounded() {
     let queue = NotificationQueue(sinks: [])
     let feeds = (0..<NotificationQueue.mostSubscribers).compactMap { _ in queue.subscribe() }

@@ -159,6 +159,9 @@ import Testing
     let listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
     var on: Int32 = 1
     setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, socklen_t(MemoryLayout<Int32>.size))
+    // Little room, so that it is soon full.
+    var room: Int32 = 4096
+    setsockopt(listener, SOL_SOCKET, SO_RCVBUF, &room, socklen_t(MemoryLayout<Int32>.size))
     var address = sockaddr_in()
     address.sin_family = sa_family_t(AF_INET)
     address.sin_port = port.bigEndian
@@ -247,14 +250,16 @@ import Testing
       var buffer = [UInt8](repeating: 0, count: 1 << 20)
       let count = recv(client, &buffer, buffer.count, Int32(MSG_DONTWAIT))
       if count > 0 { bytes += buffer.prefix(count) }
-      while let space = bytes.firstIndex(of: 0x20), let length = Int(String(decoding: bytes[..<space], as: UTF8.self)),
+      var start = 0
+      while let space = bytes[start...].firstIndex(of: 0x20), let length = Int(String(decoding: bytes[start..<space], as: UTF8.self)),
         bytes.count > space + length
       {
         let message = String(decoding: bytes[(space + 1)...(space + length)], as: UTF8.self)
         let brace = try #require(message.firstIndex(of: "{"))
         numbers.append(try #require(try number(String(message[brace...]), "SequenceNumber")))
-        bytes.removeFirst(space + length + 1)
+        start = space + length + 1
       }
+      bytes.removeFirst(start)
     }
     let wanted = Int(sink.counters.accepted)
     while numbers.count < wanted {
