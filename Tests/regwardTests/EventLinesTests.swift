@@ -214,6 +214,8 @@ import Testing
     let html = page.html
     #expect(!html.contains(text))
     #expect(html.contains(ReportPage.escaped(text)))
+    // Not by its own account alone.
+    #expect(!ReportPage.escaped(text).contains { "<>\"'".contains($0) })
     #expect(html.split(separator: "<script>").count == 2 && html.split(separator: "</script>").count == 2)
   }
 
