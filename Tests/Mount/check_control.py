@@ -82,7 +82,8 @@ class Mount:
 
     def events(self):
         try:
-            with open(self.log) as f: return [json.loads(line) for line in f]
+            # A line that is just being written is none yet.
+            with open(self.log) as f: return [json.loads(line) for line in f if line.endswith('\n')]
         except FileNotFoundError: return []
 
     def connect(self):

@@ -1,7 +1,12 @@
 """Holds events against Sources/Notifications/event.schema.json."""
-import json, os
+import json, os, sys
 
-import jsonschema
+try:
+    import jsonschema
+except ImportError:
+    # A Python beside Debian's does not see Debian's packages.
+    sys.path.append('/usr/lib/python3/dist-packages')
+    import jsonschema
 
 PATH = os.path.join(os.path.dirname(os.path.abspath(__file__)), '../../Sources/Notifications/event.schema.json')
 with open(PATH) as _file: _SCHEMA = json.load(_file)
