@@ -25,7 +25,9 @@ let package = Package(
       name: "ConfigurationManager", dependencies: ["Executive", "HiveStorage"],
       swiftSettings: settings),
     .target(name: "ProcessTable", dependencies: ["Executive"], swiftSettings: settings),
-    .target(name: "Notifications", dependencies: ["Executive"], swiftSettings: settings),
+    .target(
+      name: "Notifications", dependencies: ["Executive"], resources: [.embedInCode("event.schema.json")],
+      swiftSettings: settings),
     .target(
       name: "WdFilter",
       dependencies: ["Executive", "ConfigurationManager", "ProcessTable", "Notifications"],

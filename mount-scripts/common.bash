@@ -42,7 +42,7 @@ build() {
 
 # What the checks in Tests/Mount call.
 mount_check_packages=(
-  attr ed emacs-nox gcc git libc6-dev moreutils nano patch perl procps python3 rsync strace tree util-linux vim-nox
+  attr ed emacs-nox gcc git libc6-dev moreutils nano patch perl procps python3 python3-jsonschema rsync strace tree util-linux vim-nox
 )
 
 can_mount() { [ -r /dev/fuse ] && [ -w /dev/fuse ]; }

@@ -1,4 +1,5 @@
 internal import Executive
+internal import HiveStorage
 internal import Synchronization
 
 /// Leave to do one operation, given by the pre phase. It is used up by doing the operation; thrown away, its callbacks are
@@ -14,6 +15,8 @@ package struct Admission: ~Copyable, Sendable {
   var isBypassed = false
   /// The key that a create or an open gave.
   var result: KeyReference?
+  /// The log entry that holds the change, once it is made.
+  var transactionID: UInt32?
   var passed: [(registration: CallbackRegistration, context: (any CallContext)?)] = []
 
   init(operation: RegistryOperation, caller: Caller, registry: any RegistryQueries, generation: UInt64) {
@@ -21,6 +24,11 @@ package struct Admission: ~Copyable, Sendable {
     self.operation = operation
     self.caller = caller
     self.registry = registry
+  }
+
+  /// The change was made just now, under the hive's lock; a log that somebody will be told of is asked.
+  mutating func noteTransaction(_ log: TransactionLog?) {
+    if !passed.isEmpty { transactionID = log?.lastSequence }
   }
 
   /// The post phase, lowest altitude first; what the caller gets. Only the first call asks anybody.
@@ -39,7 +47,7 @@ package struct Admission: ~Copyable, Sendable {
         var call = RegistryCall(
           caller: caller.below(registration.cookie), registry: registry, callContext: context,
           objectContext: registration.context(of: operation.key?.object ?? result?.object), result: result,
-          returnStatus: outcome)
+          transactionID: transactionID, returnStatus: outcome)
         let answer = registration.callback.postOperation(operation, status: outcome, &call)
         // What was never done can become neither success nor another failure.
         if answer == .callbackBypass, status != .cancelled { outcome = call.returnStatus }

@@ -124,6 +124,8 @@ extension Registry {
               return new.map { (old, $0) }
             }
             if let moved { onChange(source.hive.identity(moved.old), source.hive.identity(moved.new)) }
+            setting.noteTransaction(source.hive.log)
+            deletion.noteTransaction(source.hive.log)
           } catch { throw NTStatus(error) }
           return true
         }
@@ -294,6 +296,7 @@ extension Registry {
         let isCurrent = try change(key.hive) { hive throws(NTStatus) in
           guard try isUnmoved(admission.operation, key, hive) else { return false }
           do throws(HiveError) { admission.result = try body(&hive) } catch { throw NTStatus(error) }
+          admission.noteTransaction(key.hive.log)
           return true
         }
         guard isCurrent else { return nil }

@@ -20,18 +20,22 @@ package struct RegistryCall {
   package let objectContext: (any CallContext)?
   /// In the post of a create or an open: the key.
   package let result: KeyReference?
+  /// In the post of a change that was made: the number of the log entry that holds it, one up with each change of its hive.
+  package let transactionID: UInt32?
   /// In a post: what the caller gets if the callback answers `callbackBypass`.
   package var returnStatus: NTStatus
 
   package init(
     caller: Caller, registry: any RegistryQueries, callContext: (any CallContext)? = nil,
-    objectContext: (any CallContext)? = nil, result: KeyReference? = nil, returnStatus: NTStatus = .success
+    objectContext: (any CallContext)? = nil, result: KeyReference? = nil, transactionID: UInt32? = nil,
+    returnStatus: NTStatus = .success
   ) {
     self.caller = caller
     self.registry = registry
     self.callContext = callContext
     self.objectContext = objectContext
     self.result = result
+    self.transactionID = transactionID
     self.returnStatus = returnStatus
   }
 }

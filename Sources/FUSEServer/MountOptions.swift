@@ -11,6 +11,11 @@ package struct MountOptions: Hashable, Sendable {
   package var policy: String?
   /// Path of the event log; nil: none.
   package var log: String?
+  /// More places for events, as `log-to` names them.
+  package var logPlaces: [String] = []
+  /// How and which events are told; nil: as without the option. What the words mean is the caller's to say.
+  package var logFormat: String?
+  package var logScope: String?
   /// Beginning, end and trust of every process are events too.
   package var logsProcesses = false
   /// The registry name of the hive's root; nil: by content and file name.
@@ -68,6 +73,9 @@ package struct MountOptions: Hashable, Sendable {
     case ("log-processes", nil): logsProcesses = true
     case ("policy", let value?) where !value.isEmpty: policy = value
     case ("log", let value?) where !value.isEmpty: log = value
+    case ("log-to", let value?) where !value.isEmpty: logPlaces.append(value)
+    case ("log-format", let value?) where !value.isEmpty: logFormat = value
+    case ("log-ops", let value?) where !value.isEmpty: logScope = value
     case ("at", let value?) where !value.isEmpty: location = value
     case ("fsname", let value?) where !value.isEmpty: fileSystemName = value
     case ("sync", let value?):
@@ -87,8 +95,8 @@ package struct MountOptions: Hashable, Sendable {
     case ("umask", let value?): umask = try Self.mask(value, of: name)
     case ("fmask", let value?): fileMask = try Self.mask(value, of: name)
     case ("dmask", let value?): directoryMask = try Self.mask(value, of: name)
-    case ("policy", _), ("log", _), ("at", _), ("fsname", _), ("ccs", nil), ("uid", nil), ("gid", nil), ("umask", nil),
-      ("fmask", nil), ("dmask", nil):
+    case ("log-to", _), ("log-format", _), ("log-ops", _), ("policy", _), ("log", _), ("at", _), ("fsname", _), ("ccs", nil), ("uid", nil),
+      ("gid", nil), ("umask", nil), ("fmask", nil), ("dmask", nil):
       throw Problem(description: "option \(name) needs a value: \(name)=…")
     case ("ro", _?), ("rw", _?), ("force", _?), ("allow_other", _?), ("log-processes", _?):
       throw Problem(description: "option \(name) takes no value")

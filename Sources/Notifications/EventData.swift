@@ -6,22 +6,27 @@ struct EventData {
   static let longest = 64 * 1024
 
   let value: RegistryValue
-  private let shown: ArraySlice<UInt8>
+  /// As much of it as is told.
+  let shown: ArraySlice<UInt8>
 
   init(_ value: RegistryValue) {
     self.value = value
     shown = value.data.prefix(Self.longest)
   }
 
-  /// `type`, `strings`, `bytes`, and `length` and `sha256` when cut (ECS, registry.data).
+  /// `type`, `strings`, `bytes` (ECS, registry.data).
   func write(to json: inout JSONWriter) {
     json.member("type", value.type.name)
     if let strings { json.member("strings", strings) }
     json.member("bytes", base64: shown)
-    if shown.count < value.data.count {
-      json.member("length", value.data.count)
-      json.member("sha256", SHA256.hexDigest(value.data))
-    }
+  }
+
+  var isCut: Bool { shown.count < value.data.count }
+
+  /// Of data that is cut: what it was.
+  func writeWhole(to json: inout JSONWriter) {
+    json.member("length", value.data.count)
+    json.member("sha256", SHA256.hexDigest(value.data))
   }
 
   /// Sysmon's Details.
@@ -39,7 +44,7 @@ struct EventData {
   }
 
   /// Texts without terminators, numbers in decimal; nil for types that are neither, and numbers of a wrong size.
-  private var strings: [String]? {
+  var strings: [String]? {
     switch value.type {
     case .sz, .expandSz, .link: return [text]
     case .multiSz:
@@ -47,10 +52,7 @@ struct EventData {
       // Each string ends with a terminator, and the list with one more.
       while texts.last == "" { texts.removeLast() }
       return texts
-    case .dword where value.data.count == 4, .qword where value.data.count == 8:
-      return [String(number(bigEndian: false))]
-    case .dwordBigEndian where value.data.count == 4: return [String(number(bigEndian: true))]
-    default: return nil
+    default: return integer.map { [String($0)] }
     }
   }
 
@@ -65,6 +67,15 @@ struct EventData {
     let bytes = Array(shown)
     return stride(from: 0, to: bytes.count - bytes.count % 2, by: 2).map {
       UInt16(bytes[$0]) | UInt16(bytes[$0 + 1]) << 8
+    }
+  }
+
+  /// Of a number of the right size.
+  var integer: UInt64? {
+    switch value.type {
+    case .dword where value.data.count == 4, .qword where value.data.count == 8: number(bigEndian: false)
+    case .dwordBigEndian where value.data.count == 4: number(bigEndian: true)
+    default: nil
     }
   }
 

@@ -3,7 +3,7 @@ internal import Executive
 /// The lines of everything that is no registry operation: the same members where they mean the same.
 extension EventEncoder {
   /// `created: bash (pid 12)`; event.category process (events.md).
-  func line(for event: ProcessEvent, loss: Loss) -> [UInt8] {
+  func ecsLine(for event: ProcessEvent, loss: Loss) -> [UInt8] {
     let type =
       switch event.kind {
       case .created: "start"
@@ -12,8 +12,7 @@ extension EventEncoder {
       case .refreshed: "info"
       }
     return line(
-      at: event.time, message: "\(event.kind.rawValue): \(Self.programName(event.process) ?? "process") "
-        + "(pid \(event.process.processID))",
+      at: event.time, message: Self.message(event),
       Header(
         dataset: "regward.process", sequence: event.sequence, action: "process-\(event.kind.rawValue)", category: "process",
         type: type),
@@ -27,12 +26,11 @@ extension EventEncoder {
   }
 
   /// A DocOpen notification.
-  func line(for event: DocumentOpenEvent, loss: Loss) -> [UInt8] {
+  func ecsLine(for event: DocumentOpenEvent, loss: Loss) -> [UInt8] {
     let key = EventKeyName(event.keyName)
     let value = EventKeyName.text(event.valueName.units)
     return line(
-      at: event.time, message: "opened: \(key.path)\\\(value) by \(Self.programName(event.process) ?? "unknown") "
-        + "(pid \(event.process.processID))",
+      at: event.time, message: Self.message(event),
       Header(
         dataset: "regward.document", sequence: event.sequence, action: "DocOpen", category: "registry", type: "access"),
       of: event.process, loss: loss,
@@ -53,11 +51,9 @@ extension EventEncoder {
   }
 
   /// A message through the control socket.
-  func line(for event: ControlEvent, loss: Loss) -> [UInt8] {
+  func ecsLine(for event: ControlEvent, loss: Loss) -> [UInt8] {
     line(
-      at: event.time,
-      message: "\(event.message) by \(Self.programName(event.process) ?? "process") (pid \(event.process.processID), uid "
-        + "\(event.process.userID))" + (event.refusal.map { ": refused: \($0)" } ?? ""),
+      at: event.time, message: Self.message(event),
       Header(
         dataset: "regward.control", sequence: event.sequence, action: event.message, category: "configuration",
         type: "change", isFailure: event.refusal != nil),
@@ -68,6 +64,34 @@ extension EventEncoder {
       json.member("rules_version", event.rulesVersion)
     }
   }
+
+  // MARK: For people
+
+  /// The event in a sentence.
+  static func message(_ event: Event) -> String {
+    switch event {
+    case .registry(let event): message(event, key: EventKeyName(event.keyName), verb: EventVerb(event.notifyClass))
+    case .process(let event): message(event)
+    case .documentOpen(let event): message(event)
+    case .control(let event): message(event)
+    }
+  }
+
+  private static func message(_ event: ProcessEvent) -> String {
+    "\(event.kind.rawValue): \(programName(event.process) ?? "process") (pid \(event.process.processID))"
+  }
+
+  private static func message(_ event: DocumentOpenEvent) -> String {
+    "opened: \(EventKeyName(event.keyName).path)\\\(EventKeyName.text(event.valueName.units)) by "
+      + "\(programName(event.process) ?? "unknown") (pid \(event.process.processID))"
+  }
+
+  private static func message(_ event: ControlEvent) -> String {
+    "\(event.message) by \(programName(event.process) ?? "process") (pid \(event.process.processID), uid "
+      + "\(event.process.userID))" + (event.refusal.map { ": refused: \($0)" } ?? "")
+  }
+
+  // MARK: ECS
 
   /// The members of `event`.
   private struct Header {
@@ -109,6 +133,7 @@ extension EventEncoder {
         json.object("user") { $0.member("id", String(process.userID)) }
         json.object("group") { $0.member("id", String(process.groupID)) }
       }
+      writeHost(to: &json)
     }
     return json.bytes
   }

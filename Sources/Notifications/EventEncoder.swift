@@ -1,7 +1,7 @@
 internal import Executive
 
-/// Makes of an event one line of JSON: Elastic Common Schema, with Sysmon's names inside `winlog.event_data`
-/// (events.md), so that Elastic's registry rules and Sigma's read the same line.
+/// Makes of an event one line, in one of the formats. The one of `ecs` is Elastic Common Schema with Sysmon's names inside
+/// `winlog.event_data` (events.md), so that Elastic's registry rules and Sigma's read the same line.
 package struct EventEncoder: Sendable {
   /// The version of ECS that the names are from.
   package static let schemaVersion = "8.17.0"
@@ -24,23 +24,49 @@ package struct EventEncoder: Sendable {
     package var isNone: Bool { dropped == 0 && failed == 0 && errno == 0 }
   }
 
-  private let currentControlSet: UInt32?
+  package let format: EventFormat
+  /// This machine's, as events tell it; nil: not told.
+  package let hostName: String?
+  let currentControlSet: UInt32?
 
   /// `currentControlSet` is `Select\Current`: names in that set are told to Sysmon's readers by the link's name. Nil: unknown.
-  package init(currentControlSet: UInt32? = nil) { self.currentControlSet = currentControlSet }
+  package init(format: EventFormat = .ecs, currentControlSet: UInt32? = nil, hostName: String? = nil) {
+    self.format = format
+    self.currentControlSet = currentControlSet
+    self.hostName = hostName
+  }
+
+  /// The same in another format.
+  package func encoding(_ format: EventFormat) -> EventEncoder {
+    EventEncoder(format: format, currentControlSet: currentControlSet, hostName: hostName)
+  }
 
   /// The event as one line, its line feed included.
   package func line(for event: borrowing Event, loss: Loss = Loss()) -> [UInt8] {
-    switch copy event {
-    case .registry(let event): line(for: event, loss: loss)
-    case .process(let event): line(for: event, loss: loss)
-    case .documentOpen(let event): line(for: event, loss: loss)
-    case .control(let event): line(for: event, loss: loss)
+    let event = copy event
+    switch format {
+    case .ecs: return ecsLine(for: event, loss: loss)
+    case .sysmon: return SysmonEvent(event, loss: loss, by: self).jsonLine
+    case .sysmonXML: return SysmonEvent(event, loss: loss, by: self).xmlLine
+    case .ocsf: return ocsfLine(for: event, loss: loss)
+    case .wdfilter: return driverLine(for: event, loss: loss)
     }
   }
 
-  package func line(for notification: borrowing Notification, loss: Loss = Loss()) -> [UInt8] {
-    let event = copy notification
+  package func line(for notification: consuming Notification, loss: Loss = Loss()) -> [UInt8] {
+    line(for: .registry(notification), loss: loss)
+  }
+
+  private func ecsLine(for event: Event, loss: Loss) -> [UInt8] {
+    switch event {
+    case .registry(let event): ecsLine(for: event, loss: loss)
+    case .process(let event): ecsLine(for: event, loss: loss)
+    case .documentOpen(let event): ecsLine(for: event, loss: loss)
+    case .control(let event): ecsLine(for: event, loss: loss)
+    }
+  }
+
+  private func ecsLine(for event: Notification, loss: Loss) -> [UInt8] {
     let key = EventKeyName(event.keyName)
     let verb = EventVerb(event.notifyClass)
     var json = JSONWriter()
@@ -50,6 +76,7 @@ package struct EventEncoder: Sendable {
       json.member("message", Self.message(event, key: key, verb: verb))
       json.object("event") { Self.writeEvent(event, verb: verb, to: &$0) }
       json.object("registry") { Self.writeRegistry(event, key: key, to: &$0) }
+      if let file = event.fileName { json.object("file") { $0.member("path", file) } }
       if let rule = event.ruleIDs.first {
         json.object("rule") { json in
           json.member("id", rule)
@@ -60,17 +87,20 @@ package struct EventEncoder: Sendable {
       json.object("process") { Self.writeProcess(event.process, to: &$0) }
       json.object("user") { $0.member("id", String(event.process.userID)) }
       json.object("group") { $0.member("id", String(event.process.groupID)) }
+      writeHost(to: &json)
       json.object("winlog") { json in
         json.member("channel", "Microsoft-Windows-Sysmon/Operational")
         json.member("event_id", verb.sysmonID.map { String($0) })
-        json.object("event_data") { writeSysmon(event, key: key, verb: verb, to: &$0) }
+        json.object("event_data") { json in
+          for field in SysmonEvent.fields(of: event, key: key, verb: verb, by: self) { json.member(field.name, field.text) }
+        }
       }
     }
     return json.bytes
   }
 
   /// `refused: SetValue HKLM\SYSTEM\…\Start by bash (pid 12): rule hardened: WinDefend (policy.yaml:12)`.
-  private static func message(_ event: Notification, key: EventKeyName, verb: EventVerb) -> String {
+  static func message(_ event: Notification, key: EventKeyName, verb: EventVerb) -> String {
     var text = ""
     if event.denied {
       text += event.audited ? "would be refused: " : "refused: "
@@ -118,6 +148,7 @@ package struct EventEncoder: Sendable {
     json.member("key_nt", key.kernelName)
     json.member("new_key", event.newKeyName.map { EventKeyName($0).kernelName })
     json.member("status", event.status.description)
+    if event.isSynchronous { json.member("sync", true) }
     if event.audited { json.member("audited", true) }
     if event.finalKeyRules != 0 || !event.ruleNames.isEmpty {
       json.member("rules", event.ruleNames)
@@ -129,7 +160,16 @@ package struct EventEncoder: Sendable {
     json.member("decided_by", event.decidedBy)
     json.member("exemption", event.exemption.map { "none: " + $0 })
     if !event.matchHashes.isEmpty { json.member("match_hashes", event.matchHashes) }
-    if let data = event.oldValue { json.object("previous") { EventData(data).write(to: &$0) } }
+    if let data = event.newValue.map({ EventData($0) }), data.isCut { json.object("data") { data.writeWhole(to: &$0) } }
+    if let data = event.oldValue.map({ EventData($0) }) {
+      json.object("previous") { json in
+        data.write(to: &json)
+        if data.isCut { data.writeWhole(to: &json) }
+      }
+    }
+    if let file = event.oldFileName { json.object("file") { $0.member("old", file) } }
+    json.member("restore_flags", event.restoreFlags)
+    json.member("transaction_id", event.transactionID)
     json.member("session_id", event.process.sessionID)
     write(loss, to: &json)
   }
@@ -154,24 +194,9 @@ package struct EventEncoder: Sendable {
     json.object("thread") { $0.member("id", process.threadID) }
   }
 
-  private func writeSysmon(
-    _ event: Notification, key: EventKeyName, verb: EventVerb, to json: inout JSONWriter
-  ) {
-    func target(_ name: EventKeyName) -> String {
-      let text = name.targetObject(currentControlSet: currentControlSet)
-      return event.valueName.map { text + "\\" + Self.sysmonName(ofValue: $0) } ?? text
-    }
-    json.member("RuleName", event.ruleIDs.first ?? "-")
-    json.member("EventType", verb.name)
-    json.member("UtcTime", event.time.sysmonText)
-    json.member("ProcessGuid", Self.entityID(event.process).map { "{" + $0 + "}" })
-    json.member("ProcessId", String(event.process.processID))
-    json.member("ThreadID", String(event.process.threadID))
-    json.member("Image", event.process.executable)
-    json.member("TargetObject", target(key))
-    json.member("Details", event.newValue.map { EventData($0).details })
-    json.member("NewName", event.newKeyName.map { target(EventKeyName($0)) })
-    json.member("User", String(event.process.userID))
+  /// ECS, host.
+  func writeHost(to json: inout JSONWriter) {
+    if let hostName { json.object("host") { $0.member("hostname", hostName) } }
   }
 
   /// A value's name at the end of a path, `(Default)` for the one without.
@@ -184,7 +209,7 @@ package struct EventEncoder: Sendable {
   }
 
   /// One process for ever, in a GUID's form: pid and the clock ticks at its start. Nil when the start is not known.
-  private static func entityID(_ process: ProcessDescription) -> String? {
+  static func entityID(_ process: ProcessDescription) -> String? {
     guard let ticks = process.startTicks else { return nil }
     func digits(_ number: some BinaryInteger, _ count: Int) -> String {
       let text = String(number, radix: 16, uppercase: true)

@@ -19,6 +19,14 @@ struct JSONWriter {
     braced(members)
   }
 
+  /// A list of one object.
+  mutating func objects(_ name: StaticString, _ members: (inout JSONWriter) -> Void) {
+    key(name)
+    bytes.append(0x5B)
+    braced(members)
+    bytes.append(0x5D)
+  }
+
   mutating func member(_ name: StaticString, _ text: String?) {
     guard let text else { return }
     key(name)

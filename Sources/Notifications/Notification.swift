@@ -43,6 +43,15 @@ package struct Notification: Sendable {
   package var newKeyName: UnicodeName?
   package var newValue: RegistryValue?
   package var oldValue: RegistryValue?
+  /// The file that a restore or a load reads, that a replace puts in place, that a save writes (NewFileName).
+  package var fileName: String?
+  /// Where a replace has saved what was there (OldFileName).
+  package var oldFileName: String?
+  package var restoreFlags: UInt32?
+  /// Number of the log entry that holds the change, one up with each change of its hive (mod 2^32); nil where nothing was changed.
+  package var transactionID: UInt32?
+  /// The sync client is asked with it, and the operation waits.
+  package var isSynchronous = false
   /// FinalKeyRules: matched rules ∧ the operation's flag.
   package var finalKeyRules: UInt32 = 0
   package var ruleNames: [String] = []

@@ -1,126 +1,104 @@
 internal import Executive
 internal import Synchronization
 
-/// The bounded queue between those who judge and those who write down, with a thread of its own that serves the sinks.
+/// Between those who judge and those who write down: hands every event to the feed of each sink and of each subscriber.
 ///
-/// `enqueue` never waits for a sink: a full queue drops its oldest and counts it, and the sequence numbers, given at
-/// enqueue from 1 up, show the gap. At any moment `enqueued` = `delivered` + `dropped` + those waiting or in a sink's hands.
-/// The sinks share the thread: a slow one delays the others, nobody else.
+/// `enqueue` never waits for a reader: it takes constant time, under one lock, for each feed. Sequence numbers are given from 1 up.
+/// A feed tells urgent events first, so numbers may come late; one that never comes was dropped, and counted.
 package final class NotificationQueue: Sendable {
   private struct State: Sendable {
-    var ring: EventRing
     var enqueued: UInt64 = 0
-    var delivered: UInt64 = 0
-    var dropped: UInt64 = 0
-    /// The thread sleeps, or is about to: the next `enqueue` must wake it.
-    var isIdle = false
-    /// Deliver what waits, take nothing new, then end.
+    var subscribers: [EventFeed] = []
     var isStopping = false
   }
 
-  private enum Step {
-    case deliver(Event)
-    case sleep
-    case stop
+  /// Subscribers at a time: each costs every event a little.
+  package static let mostSubscribers = 32
+
+  private let state = Mutex(State())
+  private let lanes: [SinkLane]
+  private let capacity: Int
+  private let starvationLimit: Int
+  private let scope: EventScope
+
+  /// Starts a thread for each sink, which holds it until `shutdown`. `capacity` is that of a feed's list.
+  package init(
+    capacity: Int = 16384, starvationLimit: Int = 8, scope: EventScope = .matched, sinks: [any NotificationSink]
+  ) {
+    self.capacity = capacity
+    self.starvationLimit = starvationLimit
+    self.scope = scope
+    lanes = sinks.map { SinkLane($0, feed: EventFeed(capacity: capacity, starvationLimit: starvationLimit)) }
   }
 
-  private let state: Mutex<State>
-  private let sinks: [any NotificationSink]
-  private let wake = KernelEvent()
-  private let finished = KernelEvent()
-  private let thread = Mutex<SystemThread?>(nil)
-
-  /// Starts the thread, which holds the queue until `shutdown`. Where the system has no thread to give, notifications wait
-  /// (and the oldest are dropped) until `shutdown` delivers them itself.
-  package init(capacity: Int = 16384, sinks: [any NotificationSink]) {
-    state = Mutex(State(ring: EventRing(capacity: capacity)))
-    self.sinks = sinks
-    let started = SystemThread(name: "notifications") { self.drain() }
-    thread.withLock { $0 = started }
-  }
-
-  /// Totals since the start.
+  /// Totals since the start: events that were given a number, and, of all sinks together, what they got and what gave way.
   package var counters: (enqueued: UInt64, delivered: UInt64, dropped: UInt64) {
-    state.withLock { ($0.enqueued, $0.delivered, $0.dropped) }
+    let feeds = lanes.map(\.feed.counters)
+    return (
+      state.withLock { $0.enqueued }, feeds.reduce(0) { $0 + $1.delivered }, feeds.reduce(0) { $0 + $1.dropped }
+    )
+  }
+
+  /// Of each sink: what its feed has counted, and what it has itself.
+  package var sinks: [(name: String, feed: EventFeed.Counters, sink: SinkCounters)] {
+    lanes.map { ($0.sink.name, $0.feed.counters, $0.sink.counters) }
   }
 
   package func enqueue(_ notification: consuming Notification) { enqueue(.registry(notification)) }
 
-  /// Gives `event` its sequence number and queues it, in constant time. After `shutdown` it is dropped and counted. What happens to
-  /// processes takes half of the room at most: anybody can start as many as he likes, and must not push out what was refused to him.
+  /// Gives `event` its sequence number and hands it to every feed; one that is not asked for is nothing.
   package func enqueue(_ event: consuming Event) {
-    var queued: Event? = consume event
-    // What gives way is freed after the lock.
-    let (displaced, mustWake) = state.withLock { state -> (Event?, Bool) in
-      guard var event = queued.take() else { return (nil, false) }
-      state.enqueued += 1
-      event.sequence = state.enqueued
-      guard !state.isStopping, !event.isPlentiful || state.ring.count < state.ring.capacity / 2 else {
-        state.dropped += 1
-        return (event, false)
-      }
-      let displaced = state.ring.push(event)
-      if displaced != nil { state.dropped += 1 }
-      defer { state.isIdle = false }
-      return (displaced, state.isIdle)
-    }
-    _ = displaced
-    if mustWake { wake.signal() }
-  }
-
-  /// Delivers what is queued, for `milliseconds` at most, then ends the thread; what still waits then is dropped and
-  /// counted. A thread that a sink holds on to is left behind. Later calls do nothing.
-  package func shutdown(milliseconds: Int) {
-    let wasStopping = state.withLock { state in
-      defer { state.isStopping = true }
-      return state.isStopping
-    }
-    guard !wasStopping else { return }
-    guard let thread = thread.withLock({ $0.take() }) else { return drain() }
-    wake.signal()
-    if finished.wait(milliseconds: max(0, milliseconds)) {
-      thread.join()
-    } else {
-      thread.detach()
-      // The ring is emptied one by one, so that the thread, should it come back, finds nothing and ends.
-      while let abandoned = state.withLock({ state -> Event? in
-        let oldest = state.ring.pop()
-        if oldest != nil { state.dropped += 1 }
-        return oldest
-      }) {
-        _ = abandoned
-      }
-    }
-  }
-
-  /// The thread's body.
-  private func drain() {
-    var lastSequence: UInt64 = 0
-    while true {
-      switch nextStep() {
-      case .deliver(let event):
-        // Only the oldest are dropped, so what is missing before this one is exactly what the queue dropped.
-        let dropped = event.sequence - lastSequence - 1
-        lastSequence = event.sequence
-        for sink in sinks { sink.deliver(event, dropped: dropped) }
-        state.withLock { $0.delivered += 1 }
-      case .sleep:
-        for sink in sinks { sink.flush() }
-        wake.wait()
-      case .stop:
-        for sink in sinks { sink.flush() }
-        finished.signal()
-        return
-      }
-    }
-  }
-
-  private func nextStep() -> Step {
+    guard scope.admits(event) else { return }
+    var event: Event? = consume event
+    // Freed after the lock.
+    var displaced: [QueuedEvent] = []
     state.withLock { state in
-      if let oldest = state.ring.pop() { return .deliver(oldest) }
-      if state.isStopping { return .stop }
-      state.isIdle = true
-      return .sleep
+      guard var numbered = event.take() else { return }
+      state.enqueued += 1
+      numbered.sequence = state.enqueued
+      guard !lanes.isEmpty || !state.subscribers.isEmpty else { return }
+      // Under the lock, so that every feed has them in the order of their numbers.
+      let queued = QueuedEvent(numbered)
+      for lane in lanes { displaced += lane.feed.offer(queued) }
+      for feed in state.subscribers { displaced += feed.offer(queued) }
+    }
+    _ = consume displaced
+  }
+
+  /// A reader from now on; nil when there are too many, or after `shutdown`. `onArrival`: see `EventFeed`.
+  package func subscribe(capacity: Int = 4096, onArrival: @escaping @Sendable () -> Void = {}) -> EventFeed? {
+    state.withLock { state in
+      state.subscribers.removeAll(where: \.isClosed)
+      guard !state.isStopping, state.subscribers.count < Self.mostSubscribers else { return nil }
+      let feed = EventFeed(
+        capacity: min(capacity, self.capacity), starvationLimit: starvationLimit, onArrival: onArrival)
+      state.subscribers.append(feed)
+      return feed
+    }
+  }
+
+  /// Ends a subscription.
+  package func unsubscribe(_ feed: EventFeed) {
+    state.withLock { $0.subscribers.removeAll { $0 === feed } }
+    feed.close()
+  }
+
+  /// Takes nothing new, and delivers to all sinks at once what is queued, for `milliseconds` at most; how many were left over then,
+  /// dropped and counted. A thread that a sink holds on to is left behind. Later calls do nothing.
+  @discardableResult
+  package func shutdown(milliseconds: Int) -> UInt64 {
+    let subscribers = state.withLock { state -> [EventFeed]? in
+      guard !state.isStopping else { return nil }
+      state.isStopping = true
+      defer { state.subscribers = [] }
+      return state.subscribers
+    }
+    guard let subscribers else { return 0 }
+    for feed in subscribers + lanes.map(\.feed) { feed.close() }
+    let begin = MonotonicClock.nanoseconds()
+    return lanes.reduce(0) { left, lane in
+      let passed = Int(clamping: (MonotonicClock.nanoseconds() &- begin) / 1_000_000)
+      return left + lane.finish(milliseconds: milliseconds - passed)
     }
   }
 }

@@ -217,15 +217,13 @@ package final class SyncChannel: Sendable {
   ) -> [UInt8] {
     var notification = notification
     notification.sequence = sequence
+    notification.isSynchronous = true
     let head = #"{"message":"\#(type.name)","type":\#(type.rawValue),"sequence":\#(sequence),"#
       + #""deciding":\#(client.isDeciding),"event":"#
-    func bytes() -> [UInt8] { Array(head.utf8) + encoder.line(for: notification).dropLast() + [0x7D] }
-    let whole = bytes()
-    guard whole.count > Self.longestMessage else { return whole }
-    notification.newValue = nil
-    notification.oldValue = nil
-    notification.process.commandLine = nil
-    return bytes()
+    func bytes(_ event: Event) -> [UInt8] { Array(head.utf8) + encoder.line(for: event).dropLast() + [0x7D] }
+    let event = Event.registry(notification)
+    let whole = bytes(event)
+    return whole.count > Self.longestMessage ? bytes(event.shortened) : whole
   }
 
   // MARK: The client's side

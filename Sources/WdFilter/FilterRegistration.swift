@@ -33,10 +33,12 @@ package final class FilterRegistration: Sendable {
     rules: RuleSet, judgesChanges: Bool, processes: ProcessTable,
     notify: @escaping @Sendable (consuming Notification) -> Void,
     notifyOpen: @escaping @Sendable (consuming DocumentOpenEvent) -> Void = { _ in }, refusals: RefusalLog,
-    sync: SyncChannel? = nil, in callbacks: CallbackStack
+    sync: SyncChannel? = nil, reportsEveryChange: Bool = false, in callbacks: CallbackStack
   ) throws(Failure) {
     guard rules.passesSelfTest else { throw .selfTest }
-    filter = RegistryFilter(rules: rules, processes: processes, notify: notify, refusals: refusals, sync: sync)
+    filter = RegistryFilter(
+      rules: rules, processes: processes, notify: notify, refusals: refusals, sync: sync,
+      reportsEveryChange: reportsEveryChange)
     queries = QueryHardening(rules: rules, processes: processes, notify: notify, refusals: refusals)
     documents = DocumentOpenMonitor(rules: rules, processes: processes, notify: notifyOpen)
     self.callbacks = callbacks
@@ -48,7 +50,7 @@ package final class FilterRegistration: Sendable {
       return
     }
     do throws(Failure) {
-      filterCookie = try Self.register(filter, at: RegistryFilter.altitude, rules.interests, nil, in: callbacks)
+      filterCookie = try Self.register(filter, at: RegistryFilter.altitude, filter.interests, nil, in: callbacks)
     } catch {
       try? callbacks.unregister(queriesCookie)
       throw error
@@ -73,9 +75,9 @@ package final class FilterRegistration: Sendable {
     documents.replaceRules(rules)
     // The cookies are ours and stay registered until `unregister`.
     try? callbacks.setInterests(rules.queryInterests, of: queriesCookie, queriedValues: rules.queriedValues)
-    if let filterCookie { try? callbacks.setInterests(filter.interests | rules.interests, of: filterCookie) }
+    if let filterCookie { try? callbacks.setInterests(filter.interests | filter.interests(under: rules), of: filterCookie) }
     filter.replaceRules(rules)
-    if let filterCookie { try? callbacks.setInterests(rules.interests, of: filterCookie) }
+    if let filterCookie { try? callbacks.setInterests(filter.interests, of: filterCookie) }
     // Until a process is judged anew, entries that ask for more than executable and ids do not match it.
     processes.reclassify()
   }

@@ -14,13 +14,16 @@ package final class RegistryFilter: RegistryCallback {
   private let notify: @Sendable (consuming Notification) -> Void
   private let refusals: RefusalLog
   private let sync: SyncChannel?
+  /// Changes that no rule speaks of are reported as well.
+  private let reportsEveryChange: Bool
   package let counters = FilterCounters()
 
   /// Without `sync`, processes that are to be asked about are like any others.
   package init(
     rules: RuleSet, processes: ProcessTable, notify: @escaping @Sendable (consuming Notification) -> Void,
-    refusals: RefusalLog, sync: SyncChannel? = nil
+    refusals: RefusalLog, sync: SyncChannel? = nil, reportsEveryChange: Bool = false
   ) {
+    self.reportsEveryChange = reportsEveryChange
     self.sync = sync
     self.rules = Mutex(rules)
     self.processes = processes
@@ -35,7 +38,11 @@ package final class RegistryFilter: RegistryCallback {
   package func replaceRules(_ newRules: RuleSet) { rules.withLock { $0 = newRules } }
 
   /// The classes that the rules in force need, pre and post, as bits of `NotifyClass`.
-  package var interests: UInt64 { rulesInForce.interests }
+  package var interests: UInt64 { interests(under: rulesInForce) }
+
+  func interests(under rules: RuleSet) -> UInt64 {
+    reportsEveryChange ? rules.interests | FilteredClass.interestMask : rules.interests
+  }
 
   /// What pre leaves for post.
   private final class Watch: Sendable {
@@ -84,7 +91,7 @@ package final class RegistryFilter: RegistryCallback {
       notify(notification)
       return .accessDenied
     }
-    guard decision.reportsOutcome else { return .success }
+    guard decision.reportsOutcome || reportsEveryChange else { return .success }
     switch operation {
     case .setValueKey(_, _, nil):
       // The judgement at open: nothing is changed yet, and the change itself will be reported.
@@ -148,6 +155,11 @@ package final class RegistryFilter: RegistryCallback {
     var notification = Self.notification(
       of: operation, operation.postClass, status: status, watch.decision, call.caller, oldValue: watch.oldValue)
     notification.decidedBy = watch.decidedBy
+    notification.transactionID = call.transactionID
+    // Nobody had to know for the decision who asks.
+    if watch.decision.reason == .untouched, let process = processes.context(of: call.caller) {
+      notification.process = ProcessDescription(process)
+    }
     watch.decision.process?.record?.countNotification()
     notify(notification)
     return .success
@@ -171,6 +183,16 @@ package final class RegistryFilter: RegistryCallback {
       notification.valueName = valueName
     case .renameKey(let key, let newName):
       notification.newKeyName = RuleSet.name(of: key, renamedTo: newName)
+    case .restoreKey(_, let sourceFile, let flags):
+      notification.fileName = sourceFile
+      notification.restoreFlags = flags
+    case .replaceKey(_, let newFile, let oldFile):
+      notification.fileName = newFile
+      notification.oldFileName = oldFile
+    case .loadKey(_, let sourceFile, _):
+      notification.fileName = sourceFile
+    case .saveKey(_, let file, _):
+      notification.fileName = file
     default:
       break
     }

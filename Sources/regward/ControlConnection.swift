@@ -6,6 +6,8 @@ protocol ControlFeed: AnyObject, Sendable {
   var hasMessages: Bool { get }
   /// The next one; nil when none waits.
   func next() -> [UInt8]?
+  /// The client is gone.
+  func stop()
 }
 
 /// One client of the control socket. Anybody may send through it; only the socket's thread receives, feeds and closes.

@@ -21,7 +21,7 @@ final class ControlService: Sendable {
   let mount: ControlledMount
   /// The connection that is the sync client, and its number in the channel.
   private let client = Mutex<(connection: ControlConnection, id: UInt64)?>(nil)
-  private let subscriptions = Mutex<[ObjectIdentifier: ProcessSubscription]>([:])
+  private let subscriptions = Mutex<[ObjectIdentifier: any ControlFeed]>([:])
 
   init(_ mount: ControlledMount) { self.mount = mount }
 
@@ -112,6 +112,10 @@ final class ControlService: Sendable {
       try allow(["refresh"])
       try subscribe(connection, refreshes: request["refresh"])
       return ok
+    case "SUBSCRIBE_EVENTS":
+      try allow([])
+      try subscribe(connection)
+      return ok
     case "QUERY_TRUSTED_AND_UNTRUSTED_PROCESS":
       try allow(["after"])
       return try listProcesses(name, after: request["after"])
@@ -136,18 +140,34 @@ final class ControlService: Sendable {
   private func subscribe(_ connection: ControlConnection, refreshes: JSONValue?) throws(Refusal) {
     let isRefreshing = try flag(refreshes, "refresh")
     let subscription = ProcessSubscription(mount.processes, wake: connection.wake)
-    let isNew = subscriptions.withLock { subscriptions in
-      guard subscriptions[ObjectIdentifier(connection)] == nil else { return false }
-      subscriptions[ObjectIdentifier(connection)] = subscription
-      return true
-    }
-    guard isNew else { throw Refusal("this connection is subscribed already") }
+    try note(subscription, of: connection)
     // What was before is told to those who were there.
     mount.processes.settle()
     guard subscription.start() else { throw Refusal("there is room for one subscriber only") }
     connection.attach(subscription)
     mount.processes.settle()
     if isRefreshing { mount.processes.refreshCallback.notify(0, nil) }
+  }
+
+  /// To everything that the logs are told, from now on.
+  private func subscribe(_ connection: ControlConnection) throws(Refusal) {
+    guard let queue = mount.events, let subscription = EventSubscription(queue, wake: connection.wake) else {
+      throw Refusal("there is no room for one more subscriber")
+    }
+    do throws(Refusal) { try note(subscription, of: connection) } catch {
+      subscription.stop()
+      throw error
+    }
+    connection.attach(subscription)
+  }
+
+  private func note(_ subscription: any ControlFeed, of connection: ControlConnection) throws(Refusal) {
+    let isNew = subscriptions.withLock { subscriptions in
+      guard subscriptions[ObjectIdentifier(connection)] == nil else { return false }
+      subscriptions[ObjectIdentifier(connection)] = subscription
+      return true
+    }
+    guard isNew else { throw Refusal("this connection is subscribed already") }
   }
 
   private func flag(_ value: JSONValue?, _ name: String) throws(Refusal) -> Bool {

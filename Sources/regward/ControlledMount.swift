@@ -17,4 +17,6 @@ struct ControlledMount: Sendable {
   let amend: @Sendable (Amendment) throws(PolicyError) -> UInt64
   /// Takes what is to stand in the log.
   let audit: @Sendable (ControlEvent) -> Void
+  /// What events are read from.
+  var events: NotificationQueue? = nil
 }

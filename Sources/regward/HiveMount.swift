@@ -16,11 +16,15 @@ struct HiveMount {
   private(set) var hives: [HiveSource]
   let mountPoint: String
   private(set) var options: MountOptions
+  let events: EventOutput
   let isDaemon: Bool
   /// The Windows tree that they were found in: what cannot be served of it is told and left out.
   private let tree: String?
 
-  init(hives: [HiveSource], mountPoint: String, options: MountOptions, isDaemon: Bool, tree: String? = nil) {
+  init(
+    hives: [HiveSource], mountPoint: String, options: MountOptions, events: EventOutput, isDaemon: Bool, tree: String? = nil
+  ) {
+    self.events = events
     self.hives = hives
     self.tree = tree
     self.mountPoint = mountPoint
@@ -28,7 +32,7 @@ struct HiveMount {
     self.isDaemon = isDaemon
   }
 
-  /// How long the queue may need at the end, milliseconds.
+  /// How long the sinks may need at the end, milliseconds.
   private static let patience = 5000
   /// Bytes of text that one handle may hold; nobody has more in a value.
   private static let largestText = 1 << 30
@@ -65,32 +69,34 @@ struct HiveMount {
 
   private func serve() throws(MountFailure) {
     let policy = try loadPolicy()
-    if let log = options.log, let resolved = FilePath.resolve(log), hives.contains(where: { $0.path == resolved }) {
+    for case .file(let log) in events.destinations.map(\.place) {
+      guard let resolved = FilePath.resolve(log), hives.contains(where: { $0.path == resolved }) else { continue }
       throw MountFailure("the log is the hive itself: \(log)", status: MountFailure.usageStatus)
     }
     let callbacks = CallbackStack()
     let (registry, survey) = try openRegistry(callbacks)
 
-    let encoder = EventEncoder(currentControlSet: survey.currentControlSet)
-    var sink: FileSink?
-    if let log = options.log {
-      do { sink = try FileSink(path: log, encoder: encoder) } catch {
-        throw MountFailure("cannot open the log \(error.path): \(Console.reason(error.errno))")
-      }
+    let encoder = events.encoder(currentControlSet: survey.currentControlSet)
+    let sinks = try events.sinks(encoder)
+    let queue = NotificationQueue(
+      capacity: policy.rules.queue.size, starvationLimit: policy.rules.queue.starvationLimit, scope: events.scope,
+      sinks: sinks)
+    defer {
+      let left = queue.shutdown(milliseconds: Self.patience)
+      if left > 0 { Console.tell("\(title): \(left) events are in no log: it took too long", inSystemLog: isDaemon) }
     }
-    let queue = NotificationQueue(capacity: policy.rules.queue.size, sinks: sink.map { [$0] } ?? [])
-    defer { queue.shutdown(milliseconds: Self.patience) }
 
     let refusals = RefusalLog()
     // Processes are classified by the rules in force, and the filter that has them asks for processes.
     let registered = RegistrationBox()
     let processes = Self.makeProcessTable { registered.withLock { $0 }?.filter.rulesInForce ?? policy.rules }
-    let sync = SyncChannel(encoder: encoder)
+    let sync = SyncChannel(encoder: encoder.encoding(.ecs))
     let registration: FilterRegistration
     do throws(FilterRegistration.Failure) {
       registration = try FilterRegistration(
         rules: policy.rules, judgesChanges: !options.isReadOnly, processes: processes, notify: { queue.enqueue($0) },
-        notifyOpen: { queue.enqueue(.documentOpen($0)) }, refusals: refusals, sync: sync, in: callbacks)
+        notifyOpen: { queue.enqueue(.documentOpen($0)) }, refusals: refusals, sync: sync,
+        reportsEveryChange: events.scope == .writes, in: callbacks)
     } catch {
       throw MountFailure("\(error)", status: MountFailure.systemStatus)
     }
@@ -108,13 +114,13 @@ struct HiveMount {
       userID: options.userID ?? getuid(), groupID: options.groupID ?? getgid(), umask: options.umask,
       fileMask: options.fileMask, directoryMask: options.directoryMask, isReadOnly: options.isReadOnly,
       showsCurrentControlSet: options.showsCurrentControlSet)
-    let (title, inSystemLog, logSink) = (title, isDaemon, sink)
+    let (title, inSystemLog) = (title, isDaemon)
     let scratchMemory = ScratchMemory()
     let handler = MountHandler(
       facts: MountFacts(
         hives: hives.map(\.path), mountPoint: mountPoint, location: registry.completeName(ofPath: []),
         isReadOnly: options.isReadOnly),
-      filter: registration.filter, rules: rules, refusals: refusals, queue: queue, sink: sink, sync: sync, processes: processes,
+      filter: registration.filter, rules: rules, refusals: refusals, queue: queue, sync: sync, processes: processes,
       storage: { registry.hiveStates }, scratchMemory: scratchMemory)
     let fileSystem = RegistryFileSystem(
       registry: registry, presentation: presentation, largestText: survey.largestText, handler: handler,
@@ -122,7 +128,7 @@ struct HiveMount {
       whenLost: { Console.tell("\(title): \($0)", inSystemLog: inSystemLog) })
 
     let signals = SignalListener(
-      onHangUp: { Self.update(rules, hive: title, inSystemLog: inSystemLog) }, onUser2: { logSink?.reopen() })
+      onHangUp: { Self.update(rules, hive: title, inSystemLog: inSystemLog) }, onUser2: { for sink in sinks { sink.reopen() } })
     let socket = listen(handler, rules, sync, processes, queue)
     let processEvents = options.logsProcesses ? ProcessEventSource(processes, queue: queue) : nil
     processes.start()
@@ -212,7 +218,7 @@ struct HiveMount {
           throw error
         }
       },
-      amend: { amendment throws(PolicyError) in try rules.amend(amendment) }, audit: { queue.enqueue(.control($0)) })
+      amend: { amendment throws(PolicyError) in try rules.amend(amendment) }, audit: { queue.enqueue(.control($0)) }, events: queue)
     do throws(MountFailure) {
       let socket = try ControlSocket(
         for: mountPoint, in: directory, service: ControlService(mount), judge: .forThisProcess(processes))

@@ -23,8 +23,9 @@ struct MountCommand: ParsableCommand {
 
       Returns once the hive is mounted; a process of its own serves it until it is unmounted or gets SIGINT or SIGTERM.
 
-      Options for -o, parted by commas: ro, rw, force, policy=FILE, log=FILE, log-processes, at=NAME, ccs=off, sync=WHEN, scratch=off, allow_other, \
-      uid=N, gid=N, umask=OCTAL, fmask=OCTAL, dmask=OCTAL, fsname=TEXT, and the generic ones of mount(8).
+      Options for -o, parted by commas: ro, rw, force, policy=FILE, log=FILE, log-to=PLACE, log-format=FORMAT, log-ops=OPERATIONS, \
+      log-processes, at=NAME, ccs=off, sync=WHEN, scratch=off, allow_other, uid=N, gid=N, umask=OCTAL, fmask=OCTAL, dmask=OCTAL, \
+      fsname=TEXT, and the generic ones of mount(8).
 
       A SYSTEM hive shows CurrentControlSet, a link to the control set that Select\\Current names; ccs=off leaves it out.
 
@@ -55,6 +56,23 @@ struct MountCommand: ParsableCommand {
 
   @Option(help: ArgumentHelp("Append events to this file, a line of JSON each.", valueName: "file"))
   var log: String?
+
+  @Option(
+    help: ArgumentHelp(
+      "Send events there as well; can be given several times. PLACE is stderr (with -f), journald[:SOCKET], syslog[:SOCKET], syslog://HOST[:PORT] (UDP), syslog+tcp://HOST[:PORT], socket:PATH (SOCK_SEQPACKET) or a file; FORMAT= before it is for this place.",
+      valueName: "[format=]place"))
+  var logTo: [String] = []
+
+  @Option(
+    help: ArgumentHelp(
+      "How events are told: ecs (the default), sysmon, sysmon-xml, ocsf or wdfilter.", valueName: "format"))
+  var logFormat: String?
+
+  @Option(
+    help: ArgumentHelp(
+      "Which operations are events: denied; matched, that and what a rule watches (the default); writes, that and every change. Reading is never told: most of it is served by the kernel, and nobody here is asked.",
+      valueName: "operations"))
+  var logOps: String?
 
   @Flag(help: "Append beginning, end and trust of every process of the machine, too.")
   var logProcesses = false
@@ -97,9 +115,16 @@ struct MountCommand: ParsableCommand {
     // Absolute: the daemon leaves this directory, and may open the log again later.
     wanted.policy = (policy ?? wanted.policy).map(FilePath.absolute)
     wanted.log = (log ?? wanted.log).map(FilePath.absolute)
+    wanted.logPlaces += logTo
+    wanted.logFormat = logFormat ?? wanted.logFormat
+    wanted.logScope = logOps ?? wanted.logScope
     if logProcesses { wanted.logsProcesses = true }
-    guard !wanted.logsProcesses || wanted.log != nil else {
+    let events = try EventOutput(wanted)
+    guard !wanted.logsProcesses || !events.destinations.isEmpty else {
       throw MountFailure("log-processes needs a log: log=FILE", status: MountFailure.usageStatus)
+    }
+    guard foreground || isDaemon || !events.usesStandardError else {
+      throw MountFailure("log-to stderr is for mounts in the foreground: -f", status: MountFailure.usageStatus)
     }
 
     let mountPoint = paths.last ?? ""
@@ -143,7 +168,7 @@ struct MountCommand: ParsableCommand {
     guard foreground || isDaemon else {
       return try DaemonLauncher.launch(daemonArguments(hives, tree: tree, mountPoint: folder))
     }
-    var mount = HiveMount(hives: hives, mountPoint: folder, options: wanted, isDaemon: isDaemon, tree: tree)
+    var mount = HiveMount(hives: hives, mountPoint: folder, options: wanted, events: events, isDaemon: isDaemon, tree: tree)
     try mount.run()
     return 0
   }
@@ -156,6 +181,9 @@ struct MountCommand: ParsableCommand {
     if let tree { arguments += ["--windows=\(tree)"] }
     if let policy { arguments += ["--policy=\(policy)"] }
     if let log { arguments += ["--log=\(log)"] }
+    arguments += logTo.map { "--log-to=\($0)" }
+    if let logFormat { arguments += ["--log-format=\(logFormat)"] }
+    if let logOps { arguments += ["--log-ops=\(logOps)"] }
     if logProcesses { arguments.append("--log-processes") }
     return arguments + ["--ready-fd", String(DaemonLauncher.readyDescriptor), "--"] + hives.map(\.argument) + [mountPoint]
   }

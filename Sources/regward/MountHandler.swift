@@ -22,7 +22,6 @@ final class MountHandler: ControlHandler {
   private let rules: RulesInForce
   private let refusals: RefusalLog
   private let queue: NotificationQueue
-  private let sink: FileSink?
   private let sync: SyncChannel
   private let processes: ProcessTable
   private let storage: @Sendable () -> [Registry.HiveState]
@@ -31,7 +30,7 @@ final class MountHandler: ControlHandler {
 
   init(
     facts: MountFacts, filter: RegistryFilter, rules: RulesInForce, refusals: RefusalLog, queue: NotificationQueue,
-    sink: FileSink?, sync: SyncChannel, processes: ProcessTable,
+    sync: SyncChannel, processes: ProcessTable,
     storage: @escaping @Sendable () -> [Registry.HiveState], scratchMemory: ScratchMemory
   ) {
     self.scratchMemory = scratchMemory
@@ -41,7 +40,6 @@ final class MountHandler: ControlHandler {
     self.rules = rules
     self.refusals = refusals
     self.queue = queue
-    self.sink = sink
     self.sync = sync
     self.storage = storage
   }
@@ -163,9 +161,10 @@ final class MountHandler: ControlHandler {
     statistics.lookupTime = filter.counters.lookupTime.snapshot
     let events = queue.counters
     statistics.events = .init(queued: events.enqueued, delivered: events.delivered, dropped: events.dropped)
-    statistics.log = sink.map { sink in
-      let counters = sink.counters
-      return .init(accepted: counters.accepted, lost: counters.lost, errors: counters.errors)
+    statistics.logs = queue.sinks.map { sink in
+      .init(
+        name: sink.name, accepted: sink.sink.accepted, lost: sink.sink.lost, errors: sink.sink.errors,
+        dropped: sink.feed.dropped)
     }
     statistics.sync = SyncMessageType.allCases.map { ($0, sync.counters(of: $0)) }
     statistics.syncConfiguration = sync.configuration

@@ -11,10 +11,14 @@ struct MountStatistics: Sendable {
     var dropped: UInt64 = 0
   }
 
+  /// One place for events.
   struct Log: Sendable {
+    var name = ""
     var accepted: UInt64 = 0
     var lost: UInt64 = 0
     var errors: UInt64 = 0
+    /// Given up for it by the queue.
+    var dropped: UInt64 = 0
   }
 
   var rulesVersion: UInt64 = 0
@@ -30,8 +34,7 @@ struct MountStatistics: Sendable {
   var matchTime = LatencyHistogram().snapshot
   var lookupTime = LatencyHistogram().snapshot
   var events = Events()
-  /// Nil without a log.
-  var log: Log?
+  var logs: [Log] = []
   var sync: [(type: SyncMessageType, counters: SyncChannel.Counters)] = []
   var syncConfiguration = SyncConfiguration()
   var syncClient: (processID: Int32, isDeciding: Bool)?
@@ -55,12 +58,16 @@ struct MountStatistics: Sendable {
           "queued": .count(events.queued), "delivered": .count(events.delivered), "dropped": .count(events.dropped),
         ])),
     ]
-    if let log {
-      members.append(
-        member(
-          "log",
-          .object(["accepted": .count(log.accepted), "lost": .count(log.lost), "errors": .count(log.errors)])))
-    }
+    members.append(
+      member(
+        "logs",
+        .list(
+          logs.map { log in
+            .object([
+              "name": .text(log.name), "accepted": .count(log.accepted), "lost": .count(log.lost),
+              "errors": .count(log.errors), "dropped": .count(log.dropped),
+            ])
+          })))
     members.append(
       member(
         "decisions",
@@ -172,12 +179,15 @@ struct MountStatistics: Sendable {
     text.family("regward_events_queued_total", .counter, "Events given to the queue.", events.queued)
     text.family("regward_events_delivered_total", .counter, "Events that the sinks have got.", events.delivered)
     text.family("regward_events_dropped_total", .counter, "Events that gave way in a full queue.", events.dropped)
-    if let log {
-      text.family("regward_log_lines_total", .counter, "Lines for the log file.") { family in
-        family.sample(["result": "accepted"], log.accepted)
-        family.sample(["result": "lost"], log.lost)
+    text.family("regward_log_lines_total", .counter, "Events for a log, by what became of them.") { family in
+      for log in logs {
+        family.sample(["log": log.name, "result": "accepted"], log.accepted)
+        family.sample(["log": log.name, "result": "lost"], log.lost)
+        family.sample(["log": log.name, "result": "dropped"], log.dropped)
       }
-      text.family("regward_log_errors_total", .counter, "Failed writes and opens of the log file.", log.errors)
+    }
+    text.family("regward_log_errors_total", .counter, "Failed writes and opens of a log.") { family in
+      for log in logs { family.sample(["log": log.name], log.errors) }
     }
     text.family("regward_storage_log_bytes", .gauge, "Size of the transaction log that a hive's changes go to.") { family in
       for hive in storage { family.sample(["hive": hive.name], hive.logSize) }

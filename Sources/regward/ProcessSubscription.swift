@@ -13,7 +13,7 @@ final class ProcessSubscription: ControlFeed {
   private static let longestCommandLine = 4096
 
   private struct State: Sendable {
-    var waiting: EventRing
+    var waiting: EventRing<Event>
     var sequence: UInt64 = 0
     /// Of what was read last.
     var lastRead: UInt64 = 0

@@ -9,7 +9,7 @@ struct Regward: ParsableCommand {
     abstract: "Mounts a Windows registry hive as directories and files, and lets no change pass unjudged.",
     subcommands: [
       MountCommand.self, UnmountCommand.self, ReloadCommand.self, StatusCommand.self, ProcessesCommand.self, CtlCommand.self,
-      WhyCommand.self, SaveCommand.self,
+      WhyCommand.self, EventsCommand.self, ReportCommand.self, SaveCommand.self,
       RestoreCommand.self, ReplaceCommand.self, LoadCommand.self, UnloadCommand.self, FlushCommand.self, RenameCommand.self,
       AddCommand.self, ExportCommand.self, ImportCommand.self, DumpCommand.self, CheckCommand.self, CompactCommand.self, RecoverCommand.self,
       RulesCommand.self,

@@ -57,11 +57,13 @@ struct StatusCommand: ParsableCommand {
         "\(number("events", "queued")) queued, \(number("events", "delivered")) delivered, "
           + "\(number("events", "dropped")) dropped"
       ))
-    if status["log"] != nil {
+    for log in status["logs"]?.elements ?? [] {
+      func count(_ name: String) -> Int64 { log[name]?.integer ?? 0 }
       rows.append(
         (
           "log",
-          "\(number("log", "accepted")) lines written, \(number("log", "lost")) lost, \(number("log", "errors")) errors"
+          "\(log["name"]?.string ?? "?"): \(count("accepted")) told, \(count("lost")) lost, \(count("dropped")) dropped, "
+            + "\(count("errors")) errors"
         ))
     }
     if number("unsaved", "values") + number("unsaved", "promoted") + number("unsaved", "lost") > 0 {

@@ -5,9 +5,11 @@ Drives real mounts of sample hives through their control socket and signals: liv
 hostile and slow clients, the sync client alive, slow, stopped and killed, status and statistics.
 
 BINARY is regward; make-hive-samples lies beside it. Prints PASS or FAIL and a name for each check and closes with
-`N passed, M failed`; exits with 1 when anything failed. Standard library only. Leaves no mount, no process and no file behind.
+`N passed, M failed`; exits with 1 when anything failed. Wants python3-jsonschema: every event is held against the schema. Leaves no mount, no process and no file behind.
 """
 import argparse, errno, json, os, random, re, shutil, signal, socket, subprocess, sys, tempfile, threading, time, traceback
+
+import event_schema
 
 HOSTNAME = 'ControlSet001/Services/Tcpip/Parameters/Hostname'
 DOMAIN = 'ControlSet001/Services/Tcpip/Parameters/Domain'
@@ -80,7 +82,8 @@ class Mount:
 
     def events(self):
         try:
-            with open(self.log) as f: return [json.loads(line) for line in f]
+            # A line that is just being written is none yet.
+            with open(self.log) as f: return [json.loads(line) for line in f if line.endswith('\n')]
         except FileNotFoundError: return []
 
     def connect(self):
@@ -100,6 +103,8 @@ class Mount:
                 self.process.kill()
                 self.process.wait()
         if os.path.ismount(self.path): run(['umount', '-l', self.path])
+        problem = event_schema.problem(self.events())
+        if problem: raise Failure('%s: %s' % (self.log, problem))
 
 
 def request(s, message, **members):

@@ -5,7 +5,7 @@ Drives real mounts of sample hives: what subscribers are told of processes again
 processes, its refusals, its traces in the log, and the commands that stand on it. Needs root.
 
 BINARY is regward; make-hive-samples lies beside it. Prints PASS or FAIL and a name for each check and closes with
-`N passed, M failed`; exits with 1 when anything failed. Standard library only. Leaves no mount, no process and no file behind.
+`N passed, M failed`; exits with 1 when anything failed. Wants python3-jsonschema. Leaves no mount, no process and no file behind.
 """
 import atexit, json, os, shutil, signal, socket, subprocess, sys, time
 

@@ -455,7 +455,7 @@ def row14(m):
         spent = time.time() - begin
         check('14 every attempt is refused while nobody reads', outcomes == {'EACCES'}, outcomes)
         status = m.status()
-        events, log = status['events'], status['log']
+        events, log = status['events'], status['logs'][0]
         check('14 what was lost is counted', events['dropped'] + log['lost'] > 1000, (events, log, spent))
         status = run([REGWARD, 'status', m.point])
         check('14 and shown', ' lost' in status.stdout and ' dropped' in status.stdout, status)

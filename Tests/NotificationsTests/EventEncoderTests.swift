@@ -9,6 +9,7 @@ import Testing
   static let golden: [String] = [
     "set-value-denied", "set-value-watched", "create-key", "delete-key", "delete-value", "rename-key", "rename-key-audited",
     "set-value-failed", "set-value-default", "unknown-process", "lone-surrogates", "cut-data",
+    "restore-key", "replace-key-denied", "asked",
   ]
 
   static func sample(_ name: String) -> Notifications.Notification? {
@@ -60,6 +61,24 @@ import Testing
       return Samples.notification(
         .postSetValueKey, key: UnicodeName(units: Array(#"\REGISTRY\MACHINE\100%\50%"#.utf16) + [0xD800, 0x2F, 1]),
         value: UnicodeName(units: [0xD83D, 0xDE00, 0xDC00, 0x0000]))
+    case "restore-key":
+      var event = Samples.notification(.postRestoreKey, key: #"\REGISTRY\MACHINE\SOFTWARE\Acme"#)
+      event.fileName = "/srv/hives/acme.hiv"
+      event.restoreFlags = 8
+      event.transactionID = 4_294_967_295
+      event.rulesVersion = 2
+      return event
+    case "replace-key-denied":
+      var event = Samples.notification(.preReplaceKey, key: #"\REGISTRY\MACHINE\SOFTWARE"#, denied: true)
+      event.fileName = "/srv/hives/new.hiv"
+      event.oldFileName = "/srv/hives/old.hiv"
+      event.ruleIDs = ["r"]
+      event.decidedBy = "sync client"
+      return event
+    case "asked":
+      var event = Samples.notification(.preSetValueKey, key: Samples.winDefend, value: "Start", status: .success)
+      event.isSynchronous = true
+      return event
     case "cut-data":
       var event = Samples.notification(.postSetValueKey, key: runKey, value: "blob\u{0}\u{1B}")
       event.newValue = RegistryValue(type: ValueType(rawValue: 0xFFFF_0012), data: Array(repeating: 0xA5, count: 65537))
@@ -130,6 +149,74 @@ import Testing
     let object = try Self.parsed(EventEncoder().line(for: event, loss: .init(dropped: 2)))
     #expect((object["event"] as? [String: Any])?["sequence"] as? Int == 7)
     #expect(((object["regward"] as? [String: Any])?["lost"] as? [String: Any])?["dropped"] as? Int == 2)
+  }
+
+  /// Everything in one file for each format: what the lines are, and that nothing in them changes from run to run.
+  @Test(arguments: EventFormat.allCases)
+  func writesTheGoldenScript(format: EventFormat) throws {
+    let encoder = EventEncoder(format: format, currentControlSet: 1, hostName: "golden")
+    var text = ""
+    for event in Self.script {
+      text += String(decoding: encoder.line(for: event, loss: event.sequence == 7 ? .init(dropped: 2, failed: 1, errno: 11) : .init()), as: UTF8.self)
+    }
+    text = text.replacingOccurrences(of: String(repeating: "paWl", count: 21845) + "pQ==", with: "…64 KiB…")
+    let file = URL(filePath: #filePath).deletingLastPathComponent().appending(path: "Golden/script.\(format.rawValue)")
+    if ProcessInfo.processInfo.environment["REGWARD_WRITE_GOLDEN"] != nil { try Data(text.utf8).write(to: file) }
+    #expect(text == (try String(contentsOf: file, encoding: .utf8)))
+  }
+
+  /// Every sample, numbered from 1.
+  static let script: [Event] = {
+    let samples = golden.compactMap { sample($0).map { Event.registry($0) } } + otherKinds.compactMap { event($0) }
+    return zip(1..., samples).map { number, event in
+      var event = event
+      event.sequence = UInt64(number)
+      return event
+    }
+  }()
+
+  @Test(arguments: EventFormat.allCases)
+  func everyFormatHasEveryClassAndTellsWhatWasLost(format: EventFormat) throws {
+    let encoder = EventEncoder(format: format)
+    for notifyClass in NotifyClass.allCases {
+      var event = Event.registry(Samples.notification(notifyClass, key: Samples.winDefend, value: "a<b>&\"\u{1}\u{85}\n"))
+      event.sequence = 918_273
+      let line = encoder.line(for: event, loss: .init(dropped: 736_455, failed: 546_372))
+      #expect(line.last == 0x0A && !line.dropLast().contains { $0 < 0x20 }, "\(notifyClass)")
+      let text = String(decoding: line, as: UTF8.self)
+      for number in ["918273", "736455", "546372"] { #expect(text.contains(number), "\(notifyClass) \(number)") }
+      if format == .sysmonXML {
+        _ = try XMLLine(line)
+      } else {
+        _ = try Self.parsed(line)
+      }
+    }
+  }
+
+  /// What was refused must not be read as done, whatever the format.
+  @Test func aRefusalIsOneInEveryFormat() throws {
+    let event = try #require(Self.sample("set-value-denied"))
+    func object(_ format: EventFormat) throws -> [String: Any] {
+      try Self.parsed(EventEncoder(format: format).line(for: event))
+    }
+    let ecs = try #require(try object(.ecs)["event"] as? [String: Any])
+    #expect(ecs["type"] as? [String] == ["change", "denied"] && ecs["outcome"] as? String == "failure")
+    let ocsf = try object(.ocsf)
+    #expect(ocsf["class_uid"] as? Int == 201002 && ocsf["type_uid"] as? Int == 20_100_202)
+    #expect(ocsf["status_id"] as? Int == 2 && ocsf["action_id"] as? Int == 2 && ocsf["disposition_id"] as? Int == 2)
+    let driver = try object(.wdfilter)
+    #expect(driver["Denied"] as? Bool == true && driver["Status"] as? Int == 0xC000_0022)
+    let sysmon = try #require(try object(.sysmon)["Event"] as? [String: Any])
+    #expect((sysmon["EventData"] as? [String: Any])?["RegwardOutcome"] as? String == "refused")
+    #expect((sysmon["System"] as? [String: Any])?["EventID"] as? Int == 13)
+    let xml = try XMLLine(EventEncoder(format: .sysmonXML).line(for: event))
+    #expect(xml.data["RegwardOutcome"] == "refused" && xml.data["Details"] == "DWORD (0x00000004)")
+  }
+
+  @Test func xmlCarriesTextThatWouldBreakIt() throws {
+    let event = Samples.notification(.postSetValueKey, key: #"\REGISTRY\MACHINE\A&B<c>"x"#, value: "\u{1}]]>\n\u{9B}")
+    let data = try XMLLine(EventEncoder(format: .sysmonXML).line(for: event)).data
+    #expect(data["TargetObject"] == "HKLM\\A&B<c>\"x\\\u{FFFD}]]>\n\u{9B}")
   }
 
   @Test(arguments: golden)

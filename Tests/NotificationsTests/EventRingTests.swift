@@ -13,7 +13,7 @@ import Testing
   /// Against an array, through a seeded mixture of pushes and pops that fills, empties and wraps.
   @Test(arguments: [1, 2, 3, 7, 64])
   func behavesAsABoundedArray(capacity: Int) {
-    var ring = EventRing(capacity: capacity)
+    var ring = EventRing<Event>(capacity: capacity)
     var model: [UInt64] = []
     var random: UInt64 = 42
     for number in 1...5000 as ClosedRange<UInt64> {
@@ -32,7 +32,7 @@ import Testing
   }
 
   @Test func capacityBelowOneIsOne() {
-    var ring = EventRing(capacity: -3)
+    var ring = EventRing<Event>(capacity: -3)
     #expect(ring.push(numbered(1)) == nil)
     #expect(ring.push(numbered(2))?.sequence == 1)
   }

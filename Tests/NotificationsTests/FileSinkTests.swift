@@ -45,7 +45,7 @@ import Testing
       let sink = try FileSink(path: folder.path("log"))
       deliver(round * 10 + 1...round * 10 + 3, to: sink)
       sink.flush()
-      #expect(sink.counters == (3, 0, 0))
+      #expect(sink.counters == SinkCounters(accepted: 3, lost: 0, errors: 0))
     }
     #expect(try log(folder.path("log")).map(\.sequence) == [1, 2, 3, 11, 12, 13])
     let mode = try FileManager.default.attributesOfItem(atPath: folder.path("log"))[.posixPermissions] as? Int
@@ -77,12 +77,12 @@ import Testing
     sink.flush()
     deliver(5...5, to: sink)
     sink.flush()
-    #expect(sink.counters == (0, 5, 2))
+    #expect(sink.counters == SinkCounters(accepted: 0, lost: 5, errors: 2))
     try FileManager.default.removeItem(atPath: folder.path("log"))
     sink.reopen()
     deliver(6...7, to: sink)
     sink.flush()
-    #expect(sink.counters == (2, 5, 2))
+    #expect(sink.counters == SinkCounters(accepted: 2, lost: 5, errors: 2))
     let lost = ["dropped": 9, "failed": 5, "errno": Int(ENOSPC)]
     #expect(try log(folder.path("log")) == [Line(sequence: 6, lost: lost), Line(sequence: 7, lost: nil)])
   }
@@ -114,7 +114,7 @@ import Testing
     sink.flush()
     let lost = ["dropped": 0, "failed": 0, "errno": Int(ENOENT)]
     #expect(try log(folder.path("e/log")) == [Line(sequence: 1, lost: nil), Line(sequence: 2, lost: lost)])
-    #expect(sink.counters == (2, 0, 1))
+    #expect(sink.counters == SinkCounters(accepted: 2, lost: 0, errors: 1))
   }
 
   /// A pipe of one page takes a batch in part: the torn line must be completed before anything else is written.
@@ -142,7 +142,7 @@ import Testing
     let written = try lines(data)
     #expect(written.map(\.sequence) == Array(1...Int(first.accepted)) + [21])
     #expect(written.last?.lost == ["dropped": 2, "failed": Int(first.lost), "errno": Int(EAGAIN)])
-    #expect(sink.counters == (first.accepted + 1, first.lost, 1))
+    #expect(sink.counters == SinkCounters(accepted: first.accepted + 1, lost: first.lost, errors: 1))
   }
 
   @Test func aPipeWithoutReaderCostsNobodyHisLife() throws {
@@ -155,7 +155,7 @@ import Testing
     let queue = NotificationQueue(sinks: [sink])
     queue.enqueue(Samples.notification(.postDeleteKey, key: "k"))
     queue.shutdown(milliseconds: 30_000)
-    #expect(sink.counters == (0, 1, 1))
+    #expect(sink.counters == SinkCounters(accepted: 0, lost: 1, errors: 1))
   }
 
   @Test func longBatchesGoOutBeforeTheFlush() throws {

@@ -107,7 +107,7 @@ final class Bench: Sendable {
     let list = Mutex<[Notification]>([])
   }
 
-  init(_ rules: RuleSet) {
+  init(_ rules: RuleSet, reportsEveryChange: Bool = false) {
     let said = Said()
     self.said = said
     filter = RegistryFilter(
@@ -115,7 +115,7 @@ final class Bench: Sendable {
       notify: { notification in
         let copy = notification
         said.list.withLock { $0.append(copy) }
-      }, refusals: refusals)
+      }, refusals: refusals, reportsEveryChange: reportsEveryChange)
   }
 
   var notifications: [Notification] { said.list.withLock { $0 } }

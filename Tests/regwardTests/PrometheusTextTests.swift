@@ -68,7 +68,7 @@ struct PrometheusTextTests {
     statistics.rulesVersion = 3
     statistics.decisions = [("RegNtPreSetValueKey", [6, 5, 4, 3, 2, 1])]
     statistics.matchTime = histogram.snapshot
-    statistics.log = .init(accepted: 7, lost: 8, errors: 9)
+    statistics.logs = [.init(name: "/l", accepted: 7, lost: 8, errors: 9, dropped: 10)]
     var counters = SyncChannel.Counters()
     counters.totalWait = 1_500_000_000
     counters.timeouts = 11
@@ -88,7 +88,8 @@ struct PrometheusTextTests {
       #"regward_match_seconds_bucket{le="+Inf"}"#: 5,
       "regward_match_seconds_count": 5,
       "regward_match_seconds_sum": 100.00100111,
-      #"regward_log_lines_total{result="lost"}"#: 8,
+      #"regward_log_lines_total{log="/l",result="lost"}"#: 8,
+      #"regward_log_lines_total{log="/l",result="dropped"}"#: 10,
       #"regward_sync_timeouts_total{type="RegistryEventSync"}"#: 11,
       #"regward_sync_wait_seconds_total{type="RegistryEventSync"}"#: 1.5,
       #"regward_storage_log_bytes{hive="/a"}"#: 12,

@@ -137,7 +137,7 @@ struct RuleQuestionTests {
     let handler = MountHandler(
       facts: MountFacts(
         hives: ["/h"], mountPoint: "/m", location: location, isReadOnly: isReadOnly),
-      filter: registration.filter, rules: rules, refusals: refusals, queue: NotificationQueue(sinks: []), sink: nil, sync: sync,
+      filter: registration.filter, rules: rules, refusals: refusals, queue: NotificationQueue(sinks: []), sync: sync,
       processes: processes, storage: { [] }, scratchMemory: ScratchMemory())
     return (handler, policy.rules)
   }

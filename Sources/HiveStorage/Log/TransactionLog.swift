@@ -81,6 +81,9 @@ package final class TransactionLog: Sendable {
 
   var nextSequence: UInt32 { state.withLock { $0.nextSequence } }
 
+  /// Number of the entry that was written last; nil before the first.
+  package var lastSequence: UInt32? { state.withLock { $0.current == nil ? nil : $0.nextSequence &- 1 } }
+
   /// Who is told when changes are refused from now on, once for each time.
   package func whenStopped(_ body: @escaping @Sendable (HiveError) -> Void) { state.withLock { $0.onStop = body } }
 

@@ -1,7 +1,7 @@
 internal import Glibc
 internal import Synchronization
 
-/// Appends each event to a file as one line of JSON (`--log FILE`).
+/// Appends each event to a file, or to standard error, as one line.
 ///
 /// Lines are kept back until the queue is empty or 64 KiB are together, then written at once. A line stands in the file whole
 /// or not at all: of a write that the file took in part, the rest of the line it tore is kept and goes out first; the lines
@@ -39,7 +39,9 @@ package final class FileSink: NotificationSink {
 
   private static let bufferSize = 64 * 1024
 
-  private let path: String
+  package let name: String
+  /// Nil for standard error.
+  private let path: String?
   private let encoder: EventEncoder
   private let state: Mutex<State>
   private let mustReopen = Atomic(false)
@@ -52,6 +54,17 @@ package final class FileSink: NotificationSink {
     let descriptor = Self.open(path)
     guard descriptor >= 0 else { throw OpenError(path: path, errno: errno) }
     self.path = path
+    name = path
+    self.encoder = encoder
+    state = Mutex(State(descriptor: descriptor))
+  }
+
+  /// Writes to this process' standard error. Whoever reads it may be slow: only the sink's thread waits.
+  package init(standardErrorBy encoder: EventEncoder) throws(OpenError) {
+    let descriptor = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3)
+    guard descriptor >= 0 else { throw OpenError(path: "stderr", errno: errno) }
+    path = nil
+    name = "stderr"
     self.encoder = encoder
     state = Mutex(State(descriptor: descriptor))
   }
@@ -59,10 +72,10 @@ package final class FileSink: NotificationSink {
   deinit { state.withLock { _ = close($0.descriptor) } }
 
   /// Lines that stand in the file; lines lost here (not those that the queue dropped); failed writes and opens.
-  package var counters: (accepted: UInt64, lost: UInt64, errors: UInt64) {
-    (
-      acceptedCount.load(ordering: .relaxed), lostCount.load(ordering: .relaxed), errorCount.load(ordering: .relaxed)
-    )
+  package var counters: SinkCounters {
+    SinkCounters(
+      accepted: acceptedCount.load(ordering: .relaxed), lost: lostCount.load(ordering: .relaxed),
+      errors: errorCount.load(ordering: .relaxed))
   }
 
   /// Goes over to a new file at `path` with the next line (logrotate's USR2). Returns at once, on any thread; when the open
@@ -118,6 +131,7 @@ package final class FileSink: NotificationSink {
   }
 
   private func replaceDescriptor(_ state: inout State) {
+    guard let path else { return }
     let descriptor = Self.open(path)
     guard descriptor >= 0 else {
       errorCount.add(1, ordering: .relaxed)
@@ -154,7 +168,7 @@ package final class FileSink: NotificationSink {
 }
 
 extension EventEncoder.Loss {
-  fileprivate mutating func add(_ other: Self) {
+  mutating func add(_ other: Self) {
     dropped += other.dropped
     failed += other.failed
     if errno == 0 { errno = other.errno }
