@@ -86,7 +86,7 @@ let package = Package(
       dependencies: ["Executive", "HiveStorage", "ConfigurationManager", "RegistryFileSystem"],
       swiftSettings: settings),
     .testTarget(
-      name: "FUSEServerTests", dependencies: ["ConfigurationManager", "FUSEServer"], swiftSettings: settings),
+      name: "FUSEServerTests", dependencies: ["ConfigurationManager", "RegistryFileSystem", "FUSEServer"], swiftSettings: settings),
     .testTarget(
       name: "regwardTests",
       dependencies: [

@@ -106,18 +106,18 @@ extension Registry {
   /// The values in the hive's order (NtEnumerateValueKey), as for subkeys.
   package func enumerateValues(
     of key: KeyControlBlock, by caller: Caller, through object: KeyObject? = nil,
-    _ body: (UnicodeName, _ identity: UInt64) -> Void
+    _ body: (ValueInformation) -> Void
   ) throws(NTStatus) -> Set<Int> {
     guard callbacks.isWatched(.preEnumerateValueKey, .postEnumerateValueKey) else {
       return try enumerateValues(of: key, body)
     }
-    var names: [(UnicodeName, UInt64)] = []
-    let lost = try enumerateValues(of: key) { names.append(($0, $1)) }
-    for (index, (name, identity)) in names.enumerated() {
+    var values: [ValueInformation] = []
+    let lost = try enumerateValues(of: key) { values.append($0) }
+    for (index, value) in values.enumerated() {
       try? ask(
         .preEnumerateValueKey, .postEnumerateValueKey, of: key, by: caller, through: object,
-        { .enumerateValueKey(key: $0, index: index, valueName: name) }
-      ) { () throws(NTStatus) in body(name, identity) }
+        { .enumerateValueKey(key: $0, index: index, valueName: value.name) }
+      ) { () throws(NTStatus) in body(value) }
     }
     return lost
   }

@@ -130,19 +130,24 @@ extension Registry {
 
   /// Calls `body` for each value in the hive's order, as for subkeys.
   package func enumerateValues(
-    of key: KeyControlBlock, _ body: (UnicodeName, _ identity: UInt64) -> Void
+    of key: KeyControlBlock, _ body: (ValueInformation) -> Void
   ) throws(NTStatus) -> Set<Int> {
     try read(key) { hive throws(HiveError) in
       var lost: Set<Int> = []
       func lose(_ error: HiveError) { lost.insert(error.damageOffset ?? key.cell.fileOffset) }
       do throws(HiveError) {
         try hive.forEachValue(of: key.cell, from: 0) { _, cell throws(HiveError) in
-          do throws(HiveError) { body(try hive.valueName(at: cell), key.hive.identity(cell)) } catch { lose(error) }
+          do throws(HiveError) { body(try Self.valueInformation(cell, key.hive, hive)) } catch { lose(error) }
           return true
         }
       } catch { lose(error) }
       return lost
     }
+  }
+
+  /// Bytes of data that a value in the key's hive can have.
+  package func longestData(of key: KeyControlBlock) throws(NTStatus) -> Int {
+    try read(key) { hive throws(HiveError) in hive.longestData }
   }
 
   /// Bytes of a key's hive: all of it, and those free for new cells. Throws `registryCorrupt`.
@@ -206,7 +211,8 @@ extension Registry {
   ) throws(HiveError) -> ValueInformation {
     let node = try hive.valueNode(at: cell)
     return ValueInformation(
-      name: try hive.valueName(at: cell), type: node.type, size: node.dataSize, identity: loaded.identity(cell))
+      name: try hive.valueName(at: cell), type: node.type, size: node.dataSize,
+      identity: loaded.identity(cell), flags: node.flags)
   }
 }
 

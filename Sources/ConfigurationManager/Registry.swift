@@ -23,6 +23,8 @@ package struct ValueInformation: Sendable {
   package var size: Int
   /// The value's number in the hive, as for a key.
   package var identity: UInt64
+  /// As they lie in the hive.
+  package var flags: UInt16
 }
 
 /// One hive at its place in the registry, or several below `\REGISTRY`. Every change goes through the callback stack: pre, the change

@@ -1,4 +1,5 @@
 package import ConfigurationManager
+package import RegistryFileSystem
 
 /// What `-o` says, as mount(8) passes it: words and `name=value`, parted by commas; `\,` is a comma, `\\` a backslash.
 package struct MountOptions: Hashable, Sendable {
@@ -18,6 +19,12 @@ package struct MountOptions: Hashable, Sendable {
   package var userID: UInt32?
   package var groupID: UInt32?
   package var umask: UInt32 = 0o022
+  /// Every file shows and takes bytes, whatever the type.
+  package var showsBytes = false
+  /// Numbers are shown as hexadecimal ones.
+  package var hasHexadecimalNumbers = false
+  /// Values are listed with the alias of their type.
+  package var listsTypes = false
   /// When a change survives power loss.
   package var durability = Durability.fsync
   /// What mount(8) shows as the device; nil: the hive's path.
@@ -26,6 +33,9 @@ package struct MountOptions: Hashable, Sendable {
   package var kernelOptions: [String] = []
 
   package init() {}
+
+  /// How files show their values.
+  package var view: ValueView { showsBytes ? .bytes : hasHexadecimalNumbers ? .hexadecimal : .text }
 
   /// Why an option cannot be taken, for people.
   package struct Problem: Error, Hashable, Sendable, CustomStringConvertible {
@@ -59,6 +69,13 @@ package struct MountOptions: Hashable, Sendable {
     case ("force", nil): isForced = true
     case ("allow_other", nil): allowsOthers = true
     case ("log-processes", nil): logsProcesses = true
+    case ("raw", nil): showsBytes = true
+    case ("typesuffix", nil): listsTypes = true
+    case ("numbers", let value?):
+      guard value == "hex" || value == "decimal" else {
+        throw Problem(description: "option numbers: \(value) is none of decimal, hex")
+      }
+      hasHexadecimalNumbers = value == "hex"
     case ("policy", let value?) where !value.isEmpty: policy = value
     case ("log", let value?) where !value.isEmpty: log = value
     case ("at", let value?) where !value.isEmpty: location = value
@@ -74,9 +91,10 @@ package struct MountOptions: Hashable, Sendable {
     case ("umask", let value?):
       umask = try Self.number(value, of: name, radix: 8)
       guard umask <= 0o777 else { throw Problem(description: "option umask: \(value) is more than 777") }
-    case ("policy", _), ("log", _), ("at", _), ("fsname", _), ("uid", nil), ("gid", nil), ("umask", nil):
+    case ("policy", _), ("log", _), ("at", _), ("fsname", _), ("uid", nil), ("gid", nil), ("umask", nil), ("numbers", nil):
       throw Problem(description: "option \(name) needs a value: \(name)=…")
-    case ("ro", _?), ("rw", _?), ("force", _?), ("allow_other", _?), ("log-processes", _?):
+    case ("ro", _?), ("rw", _?), ("force", _?), ("allow_other", _?), ("log-processes", _?), ("raw", _?),
+      ("typesuffix", _?):
       throw Problem(description: "option \(name) takes no value")
     default:
       if value == nil, Self.handedOn.contains(name) {

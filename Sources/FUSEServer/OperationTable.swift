@@ -71,7 +71,12 @@ enum OperationTable {
     table.readlink = { request, nodeID in
       Request.serve(request) { fileSystem, _ throws(Errno) in .target(try fileSystem.target(of: nodeID)) }
     }
-    table.mknod = { request, _, _, _, _ in refuse(request, .notPermitted) }
+    table.mknod = { request, parent, name, mode, _ in
+      Request.serve(request) { fileSystem, request throws(Errno) in
+        guard mode & S_IFMT == S_IFREG else { throw .notPermitted }
+        return .entry(try fileSystem.makeFile(try required(name), in: parent, by: request.caller))
+      }
+    }
     table.symlink = { request, _, _, _ in refuse(request, .notPermitted) }
     table.link = { request, _, _, _ in refuse(request, .notPermitted) }
   }
@@ -209,8 +214,7 @@ enum OperationTable {
     }
     table.removexattr = { request, nodeID, name in
       Request.serve(request) { fileSystem, request throws(Errno) in
-        try fileSystem.removeAttribute(try required(name), of: nodeID, by: request.caller)
-        return .success()
+        .success(stalePages: try fileSystem.removeAttribute(try required(name), of: nodeID, by: request.caller))
       }
     }
   }

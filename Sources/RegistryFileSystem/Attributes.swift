@@ -31,8 +31,16 @@ package struct Presentation: Sendable {
   package var groupID: UInt32
   package var directoryPermissions: UInt32
   package var filePermissions: UInt32
+  /// How files show their values; `%raw` is the bytes in any case.
+  package var view: ValueView
+  /// Values are listed with the alias of their type (`Start%dword`).
+  package var listsTypes: Bool
 
-  package init(userID: UInt32, groupID: UInt32, umask: UInt32, isReadOnly: Bool) {
+  package init(
+    userID: UInt32, groupID: UInt32, umask: UInt32, isReadOnly: Bool, view: ValueView = .text, listsTypes: Bool = false
+  ) {
+    self.view = view
+    self.listsTypes = listsTypes
     self.userID = userID
     self.groupID = groupID
     // A read-only mount shows what can be done with it.

@@ -142,10 +142,10 @@ final class InodeTable: Sendable {
     }
   }
 
-  /// Names and ids of the values below `key` that are created and not set yet.
-  func pendingValues(of key: KeyControlBlock) -> [(name: UnicodeName, id: UInt64)] {
+  /// Names, types and ids of the values below `key` that are created and not set yet.
+  func pendingValues(of key: KeyControlBlock) -> [(name: UnicodeName, type: ValueType, id: UInt64)] {
     state.withLock { state in
-      (state.pending[key.id] ?? []).compactMap { node in Self.name(of: node).map { ($0, node.id) } }
+      (state.pending[key.id] ?? []).compactMap { node in node.value?.withLock { ($0.name, $0.type, node.id) } }
     }
   }
 
@@ -191,6 +191,31 @@ final class InodeTable: Sendable {
           state.generation += 1
         }
       }
+    }
+  }
+
+  /// The value with this number was set through one of its views: the other one, where the kernel holds it, has another text and size.
+  /// Under the registry's lock.
+  func noteChange(ofValue identity: UInt64, to type: ValueType, isExact: Bool, exceptRaw isRaw: Bool) {
+    state.withLock { state in
+      guard let id = state.byValue[Self.place(identity, isRaw: !isRaw)] else { return }
+      state.slots[Int(id)].resting?.change(to: type, isExact: isExact)
+      state.slots[Int(id)].node?.value?.withLock { content in
+        content.type = type
+        content.isExact = isExact
+        content.lacksLineEnd = false
+        content.generation += 1
+      }
+    }
+  }
+
+  /// The node of a value's text that somebody reads: the kernel may have pages of it.
+  func readNode(ofValue identity: UInt64) -> UInt64? {
+    state.withLock { state in
+      guard let id = state.byValue[Self.place(identity, isRaw: false)],
+        let content = state.slots[Int(id)].node?.value, content.withLock({ $0.readers > 0 })
+      else { return nil }
+      return UInt64(id)
     }
   }
 

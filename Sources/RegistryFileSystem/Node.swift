@@ -37,7 +37,17 @@ final class Node: Sendable {
     var size: (generation: UInt64, bytes: Int)?
     /// What the writer of a value that is not there yet has in hand, bytes. A value that is there shows the size of what it has:
     /// other handles read that.
-    var unsavedSize: Int?
+    /// Set while a handle has written or emptied something that it has not set yet.
+    var unsavedSize: Int? {
+      didSet { if unsavedSize == nil { (unsavedType, unsavedData) = (nil, nil) } }
+    }
+    /// The type, and the exact bytes in the place of the text, that attributes gave meanwhile for what will be set.
+    var unsavedType: ValueType?
+    var unsavedData: [UInt8]?
+    /// The bytes were given as such, by `user.reg.data` or `%raw`: another type leaves them as they are.
+    var isExact = false
+    /// Made as a text without a line end, which its file shows all the same: read anew as another type it has none.
+    var lacksLineEnd = false
     /// The kernel may hold its attributes for long.
     var isAttributeCached = false
 
@@ -67,6 +77,7 @@ final class Node: Sendable {
   let kind: Kind
   /// Nil for keys and control files.
   let value: ValueContent?
+  var isRawView: Bool { if case .value(isRaw: true) = kind { true } else { false } }
   /// For a key: its attributes were told since the kernel was last told to forget them, or forgot them by itself.
   let isTold = Atomic(false)
   /// For a key: the ids of its values whose attributes the kernel may hold, to be dropped when the key's time changes.

@@ -22,6 +22,8 @@ package final class OpenFile: Sendable {
   }
 
   let node: Node
+  /// What the handle reads and writes; a value that is made as `NAME%raw` has the bytes here and its text in other handles.
+  let view: ValueView
   let isWritable: Bool
   let appends: Bool
   /// Every read is judged: the kernel must ask for each.
@@ -31,10 +33,11 @@ package final class OpenFile: Sendable {
   let control: ControlSession?
 
   init(
-    node: Node, isWritable: Bool, appends: Bool, isJudged: Bool = false, opener: Caller, state: consuming sending State,
+    node: Node, view: ValueView, isWritable: Bool, appends: Bool, isJudged: Bool = false, opener: Caller, state: consuming sending State,
     control: ControlSession? = nil
   ) {
     self.node = node
+    self.view = view
     self.isWritable = isWritable
     self.appends = appends
     self.isJudged = isJudged
@@ -44,5 +47,6 @@ package final class OpenFile: Sendable {
   }
 
   /// Answers differ from read to read: the kernel must not keep them.
-  package var needsDirectIO: Bool { isWritable || isJudged || control != nil }
+  /// Of a value's two views only one has pages in the kernel, so that a change drops those of one node.
+  package var needsDirectIO: Bool { isWritable || isJudged || control != nil || node.isRawView }
 }

@@ -93,7 +93,7 @@ extension RegistryFileSystem {
         let (information, data, time) = try registry.queryValue(of: parent, named: name, ordinal: ordinal)
         attributes.modified = time
         attributes.size =
-          isRaw ? data.count : ValueCodec.textSize(of: RegistryValue(type: information.type, data: data))
+          ValueCodec.textSize(of: RegistryValue(type: information.type, data: data), as: view(of: node))
         let size = attributes.size
         node.value?.withLock { $0.size = (generation, size) }
       }

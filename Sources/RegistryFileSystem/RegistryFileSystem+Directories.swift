@@ -35,13 +35,13 @@ extension RegistryFileSystem {
         }
       }
       var values: [UnicodeName: Int] = [:]
-      let lostValues = try registry.enumerateValues(of: key, by: caller, through: stream.object) { name, identity in
-        let upper = name.upcased
+      let lostValues = try registry.enumerateValues(of: key, by: caller, through: stream.object) { value in
+        let upper = value.name.upcased
         let ordinal = (values[upper] ?? 0) + 1
         values[upper] = ordinal
-        let suffix: NameSuffix = ordinal > 1 ? .twin(ordinal) : keys[upper] != nil ? .value : .none
-        stream.append(inode: Self.inode(identity), .file) {
-          NameCodec.encode(name, suffix: suffix, into: &$0)
+        let suffix = suffix(ofType: value.type, ordinal: ordinal, isHidden: keys[upper] != nil)
+        stream.append(inode: Self.inode(value.identity), .file) {
+          NameCodec.encode(value.name, suffix: suffix, into: &$0)
         }
       }
       // What cannot be read is seen by whoever lists the directory, and met by whoever copies it.
@@ -50,12 +50,17 @@ extension RegistryFileSystem {
           stream.append(inode: 1 << 41 + UInt64(offset), kind) { NameCodec.encode(lost: offset, into: &$0) }
         }
       }
-      for (name, id) in inodes.pendingValues(of: key) where values[name.upcased] == nil {
-        stream.append(inode: 1 << 40 + id, .file) {
-          NameCodec.encode(name, suffix: keys[name.upcased] != nil ? .value : .none, into: &$0)
-        }
+      for (name, type, id) in inodes.pendingValues(of: key) where values[name.upcased] == nil {
+        let suffix = suffix(ofType: type, ordinal: 1, isHidden: keys[name.upcased] != nil)
+        stream.append(inode: 1 << 40 + id, .file) { NameCodec.encode(name, suffix: suffix, into: &$0) }
       }
     } catch { throw Errno(error) }
+  }
+
+  /// What a value is listed with; `isHidden`: a subkey has its name.
+  private func suffix(ofType type: ValueType, ordinal: Int, isHidden: Bool) -> NameSuffix {
+    if ordinal > 1 { return .twin(ordinal, isHiddenValue: isHidden) }
+    return presentation.listsTypes ? .type(type) : isHidden ? .value : .none
   }
 
   private func fill(_ stream: DirectoryStream, of file: ControlFile) {

@@ -13,9 +13,9 @@ extension RegistryFileSystem {
     try open(nodeID, flags: flags, as: nil, by: caller)
   }
 
-  /// `type` is what the value will have when this handle sets it; nil: the one it has.
+  /// `type` is what the value will have when this handle sets it; nil: the one it has. `view` is the handle's; nil: the node's.
   private func open(
-    _ nodeID: UInt64, flags: Int32, as type: ValueType?, by caller: Caller
+    _ nodeID: UInt64, flags: Int32, as type: ValueType?, view: ValueView? = nil, by caller: Caller
   ) throws(Errno) -> (file: OpenFile, keepsCache: Bool) {
     guard let node = inodes.node(nodeID) else { throw .noEntry }
     if case .control(let file) = node.kind { return (try open(file, node, by: caller), false) }
@@ -26,11 +26,12 @@ extension RegistryFileSystem {
     state.type = type
     var keepsCache = false
     var isJudged = false
-    let (parent, name, isNameless) = value.withLock { ($0.parent, $0.name, $0.isNameless) }
+    let (parent, name, ordinal, isNameless) = value.withLock { ($0.parent, $0.name, $0.ordinal, $0.isNameless) }
     guard !isNameless else { throw .noEntry }
     if isWritable {
       guard !registry.isReadOnly else { throw .readOnly }
-      guard case .value(let isRaw) = node.kind, !isRaw else { throw .notPermitted }
+      // Of twins only the first can be set by its name.
+      guard ordinal == 1 else { throw .unclean }
       let admission: Admission
       do { admission = try registry.admitSetValue(of: parent, named: name, by: caller) } catch { throw Errno(error) }
       if flags & O_TRUNC != 0 {
@@ -38,7 +39,11 @@ extension RegistryFileSystem {
         state.isBare = true
         state.admission = consume admission
       }
-      value.withLock { $0.writers += 1 }
+      value.withLock { content in
+        content.writers += 1
+        // What attributes say from now on is about what this handle will set.
+        if flags & O_TRUNC != 0 { (content.unsavedSize, content.unsavedData) = (0, nil) }
+      }
     } else {
       if registry.callbacks.isQueryWatched(of: name) {
         isJudged = true
@@ -53,8 +58,8 @@ extension RegistryFileSystem {
       }
     }
     let file = OpenFile(
-      node: node, isWritable: isWritable, appends: flags & O_APPEND != 0, isJudged: isJudged, opener: caller,
-      state: state)
+      node: node, view: view ?? self.view(of: node), isWritable: isWritable, appends: flags & O_APPEND != 0,
+      isJudged: isJudged, opener: caller, state: state)
     tellOpened(name, of: parent, by: caller)
     return (file, keepsCache)
   }
@@ -68,7 +73,7 @@ extension RegistryFileSystem {
     case .directory, .command: break
     }
     return OpenFile(
-      node: node, isWritable: file == .command, appends: false, opener: caller, state: OpenFile.State(),
+      node: node, view: .bytes, isWritable: file == .command, appends: false, opener: caller, state: OpenFile.State(),
       control: session)
   }
 
@@ -82,6 +87,8 @@ extension RegistryFileSystem {
     if let node = inodes.node(parent), case .control = node.kind { throw .notPermitted }
     let key = try key(of: parent)
     let wanted = try newName(spelled, isKey: false)
+    let type = wanted.suffix.type
+    let view = wanted.suffix == .raw ? ValueView.bytes : presentation.view
     // The value may be there under another type: then it gets this one.
     let existing: Found?
     do throws(Errno) {
@@ -96,9 +103,8 @@ extension RegistryFileSystem {
         throw .exists
       }
       do throws(Errno) {
-        let type: ValueType? = if case .type(let type) = wanted.suffix { type } else { nil }
         let entry = try entry(for: found, spelled: spelled)
-        return (entry, try open(found.node.id, flags: flags, as: type, by: caller).file)
+        return (entry, try open(found.node.id, flags: flags, as: type, view: view, by: caller).file)
       } catch {
         inodes.forget(found.node.id, count: 1)
         throw error
@@ -106,8 +112,9 @@ extension RegistryFileSystem {
     }
     let admission: Admission
     do { admission = try registry.admitSetValue(of: key, named: wanted.name, by: caller) } catch { throw Errno(error) }
-    let type: ValueType? = if case .type(let type) = wanted.suffix { type } else { nil }
-    var content = Node.ValueState(parent: key, name: wanted.name, identity: 0, type: type ?? .sz)
+    // Of bytes nobody can say that they are a text.
+    let made = type ?? (view == .bytes ? .binary : .sz)
+    var content = Node.ValueState(parent: key, name: wanted.name, identity: 0, type: made)
     content.isUntyped = type == nil
     content.writers = 1
     content.unsavedSize = 0
@@ -117,13 +124,29 @@ extension RegistryFileSystem {
     state.isBare = true
     state.admission = consume admission
     let file = OpenFile(
-      node: node, isWritable: true, appends: flags & O_APPEND != 0, opener: caller, state: state)
+      node: node, view: view, isWritable: true, appends: flags & O_APPEND != 0, opener: caller, state: state)
     node.value?.withLock { $0.pendingFile = file }
     // The kernel forgets the directory's times with the answer; what is set later tells again what was told since.
     dropTimes(of: key, isKnown: true)
     tellOpened(wanted.name, of: key, by: caller)
     let found = Found(node: node, name: wanted.name)
     return (try entry(for: found, spelled: spelled), file)
+  }
+
+  /// mknod(2) of a plain file: made and closed at once.
+  package func makeFile(
+    _ name: UnsafePointer<CChar>, in parent: UInt64, by caller: Caller
+  ) throws(Errno) -> Entry {
+    var (entry, file) = try create(name, in: parent, flags: O_EXCL, by: caller)
+    defer { release(file) }
+    do throws(Errno) {
+      _ = try set(file, by: caller)
+      entry.attributes = try attributes(of: file.node)
+    } catch {
+      inodes.forget(entry.nodeID, count: 1)
+      throw error
+    }
+    return entry
   }
 
   /// Bytes of the text from `offset` on, at most `size`.
@@ -154,20 +177,29 @@ extension RegistryFileSystem {
       return
     }
     guard file.isWritable, let value = file.node.value else { throw .badDescriptor }
-    let (parent, name, ownType) = value.withLock { ($0.parent, $0.name, $0.type) }
-    let type = file.state.withLock { $0.type } ?? ownType
+    let (parent, name, ownType, unsavedType, isOpenType) = value.withLock {
+      ($0.parent, $0.name, $0.type, $0.unsavedType, $0.isUntyped && $0.pendingFile != nil)
+    }
+    // What will say the type comes later: `cp -a` writes first.
+    let type = isOpenType ? .binary : unsavedType ?? file.state.withLock { $0.type } ?? ownType
     do throws(Errno) {
       do throws(NTStatus) { _ = try registry.admitSetValue(of: parent, named: name, by: caller) } catch {
         throw Errno(error)
       }
       try load(file)
+      let longest = try longestText(of: parent, type, file.view)
+      let shown = try exactValue(of: file, type: type)?.text
       try change(file) { text throws(Errno) in
         let start = file.appends ? text.count : offset
-        guard start >= 0, start <= largestText, bytes.count <= largestText - start else { throw .fileTooLarge }
+        guard start >= 0, start <= longest, bytes.count <= longest - start, start - text.count <= Self.largestGap else {
+          throw .fileTooLarge
+        }
         if start > text.count { text.append(contentsOf: repeatElement(0, count: start - text.count)) }
         let overlap = min(bytes.count, text.count - start)
         text.replaceSubrange(start..<start + overlap, with: bytes)
-        try ValueCodec.check(beginning: text, type: type)
+        do throws(Errno) { try ValueCodec.check(beginning: text, type: type, as: file.view) } catch {
+          guard let shown, shown.starts(with: text) else { throw error }
+        }
       }
     } catch {
       spoil(file, error)
@@ -178,11 +210,13 @@ extension RegistryFileSystem {
   /// ftruncate(2).
   func resize(_ file: OpenFile, to size: Int, by caller: Caller) throws(Errno) {
     guard file.isWritable, let value = file.node.value else { throw .badDescriptor }
-    let (parent, name) = value.withLock { ($0.parent, $0.name) }
+    let (parent, name, type) = value.withLock { ($0.parent, $0.name, $0.unsavedType ?? $0.type) }
     do { _ = try registry.admitSetValue(of: parent, named: name, by: caller) } catch { throw Errno(error) }
-    guard size >= 0, size <= largestText else { throw .fileTooLarge }
+    let longest = try longestText(of: parent, type, file.view)
+    guard size >= 0, size <= longest else { throw .fileTooLarge }
     try load(file)
     try change(file) { text throws(Errno) in
+      guard size - text.count <= Self.largestGap else { throw .fileTooLarge }
       if size < text.count {
         text.removeSubrange(size...)
       } else {
@@ -250,31 +284,47 @@ extension RegistryFileSystem {
 
   // MARK: One handle's text
 
+  /// Bytes between a text's end and what is written behind it, which nobody has written: they would cost memory for nothing.
+  private static let largestGap = 16 << 20
+
+  private func longestText(of key: KeyControlBlock, _ type: ValueType, _ view: ValueView) throws(Errno) -> Int {
+    min(largestText, ValueCodec.longestText(forData: try longestData(of: key), type: type, as: view))
+  }
+
+  /// Bytes of data that a value of the key can have.
+  func longestData(of key: KeyControlBlock) throws(Errno) -> Int {
+    do { return try registry.longestData(of: key) } catch { throw Errno(error) }
+  }
+
+  /// How the node's file shows its value.
+  func view(of node: Node) -> ValueView { node.isRawView ? .bytes : presentation.view }
+
   /// Fills the handle's text, or fills it anew when the value has changed since and nothing was written here.
   private func load(_ file: OpenFile) throws(Errno) {
     guard let value = file.node.value else { throw .badDescriptor }
-    let (parent, name, ordinal, generation, isGone, pendingFile) = value.withLock {
-      ($0.parent, $0.name, $0.ordinal, $0.generation, $0.isDeleted, $0.pendingFile)
+    let (parent, name, ordinal, generation, isGone, pendingFile, type) = value.withLock {
+      ($0.parent, $0.name, $0.ordinal, $0.generation, $0.isDeleted, $0.pendingFile, $0.type)
     }
     let isNeeded = file.state.withLock { state in
-      state.text == nil || (!file.isWritable && !isGone && state.generation != generation)
+      state.text == nil
+        || !state.hasWritten && !state.isBare && !isGone && pendingFile == nil && state.generation != generation
     }
     guard isNeeded else { return }
     guard !isGone else { throw .noEntry }
     if let pendingFile, pendingFile !== file {
       // In the hands of the handle that created it, and nowhere else yet.
-      let text = pendingFile.state.withLock { $0.text ?? [] }
+      var text = pendingFile.state.withLock { $0.text ?? [] }
+      if pendingFile.view != file.view, !text.isEmpty {
+        let data = try ValueCodec.data(from: text, type: type, as: pendingFile.view)
+        text = ValueCodec.text(of: RegistryValue(type: type, data: data), as: file.view)
+      }
       file.state.withLock { $0.text = text }
       return
     }
     let text: [UInt8]
     do {
       let (information, data, _) = try registry.queryValue(of: parent, named: name, ordinal: ordinal)
-      if case .value(isRaw: true) = file.node.kind {
-        text = data
-      } else {
-        text = ValueCodec.text(of: RegistryValue(type: information.type, data: data))
-      }
+      text = ValueCodec.text(of: RegistryValue(type: information.type, data: data), as: file.view)
     } catch { throw Errno(error) }
     file.state.withLock { state in
       state.text = text
@@ -293,7 +343,8 @@ extension RegistryFileSystem {
       state.hasWritten = true
       return text.count
     }
-    file.node.value?.withLock { $0.unsavedSize = size }
+    // Text that is written after bytes were given for it takes their place.
+    file.node.value?.withLock { ($0.unsavedSize, $0.unsavedData) = (size, nil) }
   }
 
   private func spoil(_ file: OpenFile, _ failure: Errno) {
@@ -310,28 +361,32 @@ extension RegistryFileSystem {
   /// The one place where a file's text becomes a value. `caller` nil: at release, by the leave given at open.
   func set(_ file: OpenFile, by caller: Caller?) throws(Errno) -> UInt64? {
     guard let value = file.node.value else { throw .badDescriptor }
-    let (parent, name, ownType, isDeleted, isPending) = value.withLock {
-      ($0.parent, $0.name, $0.type, $0.isDeleted, $0.pendingFile === file)
+    let (parent, name, ownType, isDeleted, isPending, unsavedType, isOpenType) = value.withLock {
+      (
+        $0.parent, $0.name, $0.type, $0.isDeleted, $0.pendingFile === file, $0.unsavedType,
+        $0.isUntyped && $0.pendingFile != nil
+      )
     }
     // Unlinked while it was open: as on any file system, what is written goes nowhere.
     guard !isDeleted else { return nil }
     let (text, typeAsked) = file.state.withLock { ($0.text ?? [], $0.type) }
-    let type = typeAsked ?? ownType
+    var type = unsavedType ?? typeAsked ?? ownType
+    // Nobody has said what it is, and it is no text.
+    if isOpenType, type == .sz, !UTF8Text.isValid(text) { type = .binary }
+    let exactData = try exactData(of: file, text, type: type)
     // `touch NEW%dword` makes a number without data; emptied, a number that is there stands.
-    let data = isPending && text.isEmpty ? [] : try ValueCodec.data(from: text, type: type)
-    let new = RegistryValue(type: type, data: data)
-    let note: (UInt64) -> Void = { [self] identity in
-      let wasPending = value.withLock { state in
-        defer {
-          state.pendingFile = nil
-          state.identity = identity
-          state.type = type
-          state.unsavedSize = nil
-          state.generation += 1
-        }
-        return state.pendingFile != nil
+    let data =
+      if let exactData { exactData } else if isPending && text.isEmpty { [] as [UInt8] } else {
+        try ValueCodec.data(from: text, type: type, as: file.view)
       }
-      if wasPending { inodes.settle(file.node, identity: identity) }
+    guard data.count <= (try longestData(of: parent)) else { throw .fileTooLarge }
+    let new = RegistryValue(type: type, data: data)
+    let isExact = exactData != nil || file.view == .bytes
+    let lacksLineEnd = isOpenType && type == .sz && !text.isEmpty && text.last != 0x0A
+    var generation: UInt64?
+    let note: (UInt64) -> Void = { [self] identity in
+      generation = noteSet(
+        file.node, identity: identity, type: new.type, isExact: isExact, lacksLineEnd: lacksLineEnd)
     }
     var admission = file.state.withLock { $0.admission.take() }
     do throws(NTStatus) {
@@ -351,8 +406,58 @@ extension RegistryFileSystem {
     file.state.withLock { state in
       state.hasWritten = false
       state.isBare = false
+      // The handle goes on with the text as it was written.
+      state.generation = generation ?? state.generation
     }
     dropTimes(of: parent)
-    return value.withLock { $0.readers > 0 } ? file.node.id : nil
+    return staleNode(file.node)
+  }
+
+  /// The bytes that `user.reg.data` gave after the handle's text was written; also those that it gave before, where the text is
+  /// what they show. Nil where the text counts.
+  private func exactData(of file: OpenFile, _ text: [UInt8], type: ValueType) throws(Errno) -> [UInt8]? {
+    if let unsaved = file.node.value?.withLock({ $0.unsavedData }) { return unsaved }
+    guard let value = try exactValue(of: file, type: type), value.text == text else { return nil }
+    return value.data
+  }
+
+  /// A value in the hive whose bytes were given as such, and what they show: tar gives attributes first, and then writes that. Nil for
+  /// any other value.
+  private func exactValue(of file: OpenFile, type: ValueType) throws(Errno) -> (data: [UInt8], text: [UInt8])? {
+    guard file.view != .bytes, let (parent, name, isExact) = file.node.value?.withLock({ ($0.parent, $0.name, $0.isExact) }),
+      isExact
+    else { return nil }
+    do throws(NTStatus) {
+      let data = try registry.queryValue(of: parent, named: name).data
+      return (data, ValueCodec.text(of: RegistryValue(type: type, data: data), as: file.view))
+    } catch { throw Errno(error) }
+  }
+
+  /// The node's value is in the hive as this; under the registry's lock. Gives its generation.
+  @discardableResult
+  func noteSet(
+    _ node: Node, identity: UInt64, type: ValueType, isExact: Bool, lacksLineEnd: Bool = false
+  ) -> UInt64? {
+    let noted = node.value?.withLock { state in
+      let wasPending = state.pendingFile != nil
+      state.pendingFile = nil
+      state.identity = identity
+      state.type = type
+      state.isExact = isExact
+      state.lacksLineEnd = lacksLineEnd
+      state.unsavedSize = nil
+      state.generation += 1
+      return (generation: state.generation, wasPending: wasPending)
+    }
+    if noted?.wasPending == true { inodes.settle(node, identity: identity) }
+    inodes.noteChange(ofValue: identity, to: type, isExact: isExact, exceptRaw: node.isRawView)
+    return noted?.generation
+  }
+
+  /// The node whose pages in the kernel a change through `node` has made stale: its own, or that of the value's text.
+  func staleNode(_ node: Node) -> UInt64? {
+    guard let (readers, identity) = node.value?.withLock({ ($0.readers, $0.identity) }) else { return nil }
+    if node.isRawView { return inodes.readNode(ofValue: identity) }
+    return readers > 0 ? node.id : nil
   }
 }

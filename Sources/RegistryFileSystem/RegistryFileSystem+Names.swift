@@ -124,9 +124,12 @@ extension RegistryFileSystem {
     _ source: Found, of key: KeyControlBlock, to newSpelled: [UInt8], over target: Found?, of newKey: KeyControlBlock,
     by caller: Caller
   ) throws(Errno) -> UInt64? {
-    guard case .value(let isRaw) = source.node.kind, !isRaw else { throw .invalid }
+    guard !source.node.isRawView else { throw .invalid }
     if let target, target.node.value == nil { throw .isDirectory }
     let wanted = try newName(newSpelled, isKey: false)
+    guard wanted.suffix != .raw else { throw .invalid }
+    // Of twins only the first can be moved, or set, by its name.
+    for node in [source.node, target?.node] where node?.value?.withLock({ $0.ordinal != 1 }) == true { throw .unclean }
     // Still open and not set yet: set it first, so that there is something to move.
     if let file = source.node.value?.withLock({ $0.pendingFile }) { _ = try set(file, by: caller) }
     if let target, target.node.value?.withLock({ $0.pendingFile != nil }) == true { abandon(target.node) }
@@ -138,13 +141,14 @@ extension RegistryFileSystem {
       }
       value = RegistryValue(type: information.type, data: data)
     } catch { throw Errno(error) }
+    let hasExactData = source.node.value?.withLock { $0.isExact } == true
     let type: ValueType? =
       if case .type(let type) = wanted.suffix { type } else if source.node.value?.withLock({ $0.isUntyped }) == true {
         target?.node.value?.withLock { $0.type }
       } else { nil }
     if let type, type != value.type {
       do throws(Errno) {
-        value = RegistryValue(type: type, data: try ValueCodec.data(from: ValueCodec.text(of: value), type: type))
+        value = try retyped(value, of: source.node, as: type)
       } catch {
         // Who may not set the target is told that, whatever the text.
         do { _ = try registry.admitSetValue(of: newKey, named: target?.name ?? wanted.name, by: caller) } catch {
@@ -178,10 +182,12 @@ extension RegistryFileSystem {
           state.ordinal = 1
           state.isUntyped = state.isUntyped && type == nil
           state.type = value.type
+          state.lacksLineEnd = state.lacksLineEnd && type == nil
           state.generation += 1
           hasReaders = state.readers > 0
         }
         inodes.bind(source.node, to: new)
+        inodes.noteChange(ofValue: new, to: value.type, isExact: hasExactData, exceptRaw: false)
       }
     } catch { throw Errno(error) }
     if !isDone || !isExact(newSpelled, newName) { cache?.dropNames() }

@@ -6,7 +6,7 @@ internal import Executive
 struct RestingValue {
   let parent: KeyControlBlock
   let identity: UInt64
-  private let type: ValueType
+  private var type: ValueType
   /// Bytes of the text.
   private let size: UInt32
   private let ordinal: UInt16
@@ -23,6 +23,8 @@ struct RestingValue {
     static let pages = Flags(rawValue: 16)
     /// `size` is known.
     static let size = Flags(rawValue: 32)
+    static let exact = Flags(rawValue: 64)
+    static let noLineEnd = Flags(rawValue: 128)
   }
 
   /// Nil for what is no value, for one that is open or not set yet, and for what does not fit.
@@ -37,6 +39,8 @@ struct RestingValue {
     var flags: Flags = isRaw ? .raw : []
     if state.isUntyped { flags.insert(.untyped) }
     if state.isDeleted { flags.insert(.deleted) }
+    if state.isExact { flags.insert(.exact) }
+    if state.lacksLineEnd { flags.insert(.noLineEnd) }
     if state.isAttributeCached { flags.insert(.attributes) }
     if state.cachedGeneration == state.generation { flags.insert(.pages) }
     if let known = state.size, known.generation == state.generation, let bytes = UInt32(exactly: known.bytes) {
@@ -55,6 +59,8 @@ struct RestingValue {
     var state = Node.ValueState(parent: parent, name: nil, ordinal: Int(ordinal), identity: identity, type: type)
     state.isUntyped = flags.contains(.untyped)
     state.isDeleted = flags.contains(.deleted)
+    state.isExact = flags.contains(.exact)
+    state.lacksLineEnd = flags.contains(.noLineEnd)
     state.isAttributeCached = flags.contains(.attributes)
     if flags.contains(.pages) { state.cachedGeneration = state.generation }
     if flags.contains(.size) { state.size = (state.generation, Int(size)) }
@@ -65,6 +71,13 @@ struct RestingValue {
   mutating func delete() {
     flags.insert(.deleted)
     flags.subtract([.pages, .size])
+  }
+
+  /// The value was set through its other view.
+  mutating func change(to type: ValueType, isExact: Bool) {
+    self.type = type
+    flags.subtract([.pages, .size, .exact, .noLineEnd])
+    if isExact { flags.insert(.exact) }
   }
 
   mutating func forgetAttributes() { flags.remove(.attributes) }

@@ -87,7 +87,7 @@ struct HiveMount {
     }
     let presentation = Presentation(
       userID: options.userID ?? getuid(), groupID: options.groupID ?? getgid(), umask: options.umask,
-      isReadOnly: options.isReadOnly)
+      isReadOnly: options.isReadOnly, view: options.view, listsTypes: options.listsTypes)
     let handler = MountHandler(
       facts: MountFacts(
         hives: hives.map(\.path), mountPoint: mountPoint, location: registry.completeName(ofPath: []),

@@ -15,7 +15,10 @@ struct MountCommand: ParsableCommand {
       Returns once the hive is mounted; a process of its own serves it until it is unmounted or gets SIGINT or SIGTERM.
 
       Options for -o, parted by commas: ro, rw, force, policy=FILE, log=FILE, log-processes, at=NAME, sync=WHEN, allow_other, uid=N, \
-      gid=N, umask=OCTAL, fsname=TEXT, and the generic ones of mount(8).
+      gid=N, umask=OCTAL, fsname=TEXT, raw, numbers=BASE, typesuffix, and the generic ones of mount(8).
+
+      A value's file is text by its type, and numbers=hex writes its numbers as 0x and digits. With raw every file is the value's \
+      bytes, and a new one REG_BINARY. With typesuffix names are listed with their type: Start%dword.
 
       A change survives the end of this program as soon as its system call returns. It survives power loss when sync=WHEN says: \
       op, when its call returns; fsync, with the next fsync in its hive, the default; unmount, when it is brought to the hive's \

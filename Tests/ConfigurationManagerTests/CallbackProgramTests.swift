@@ -398,7 +398,7 @@ final class Note: Sendable {
     _ = try registry.queryValue(of: key, named: "v", by: somebody) { () throws(NTStatus) in }
     _ = try registry.querySecurity(of: key, by: somebody)
     _ = try registry.enumerateKeys(of: registry.root, by: somebody) { _, _, _ in }
-    _ = try registry.enumerateValues(of: key, by: somebody) { _, _ in }
+    _ = try registry.enumerateValues(of: key, by: somebody) { _ in }
     try registry.flushKey(key, by: somebody)
     let object = try registry.openKey(key, by: somebody)
     registry.closeKey(object, by: somebody)
@@ -426,7 +426,7 @@ final class Note: Sendable {
     _ = try stack.register(callback, altitude: try #require(Altitude("1")), interests: everything)
     var names: [String] = []
     _ = try registry.enumerateKeys(of: registry.root, by: somebody) { name, _, _ in names.append("k" + name.description) }
-    _ = try registry.enumerateValues(of: registry.root, by: somebody) { name, _ in names.append("v" + name.description) }
+    _ = try registry.enumerateValues(of: registry.root, by: somebody) { names.append("v" + $0.name.description) }
     #expect(names == ["ka", "kc", "vb", "vc"])
     #expect(throws: NTStatus.accessDenied) { _ = try registry.query(registry.root, by: somebody) }
     #expect(throws: NTStatus.accessDenied) { _ = try registry.querySecurity(of: registry.root, by: somebody) }

@@ -23,14 +23,14 @@ final class Fixture: RegistryCallback, KernelCache, ControlHandler {
   let attributesDropped = Mutex<Set<UInt64>>([])
   let caller = Caller(threadID: 1, userID: 0, groupID: 0)
 
-  convenience init() throws {
+  convenience init(view: ValueView = .text, listsTypes: Bool = false) throws {
     let device = MemoryDevice(name: "memory", [])
     try Hive.format(device: device, minorVersion: 5)
-    try self.init(device)
+    try self.init(device, view: view, listsTypes: listsTypes)
   }
 
   /// Over the hive on `device`.
-  init(_ device: MemoryDevice) throws {
+  init(_ device: MemoryDevice, largestText: Int = 1 << 21, view: ValueView = .text, listsTypes: Bool = false) throws {
     let stack = CallbackStack()
     registry = Registry(
       hive: try Hive(device: device, access: .readWrite, logs: LogPair(MemoryDevice(name: "LOG1"), MemoryDevice(name: "LOG2"))),
@@ -38,8 +38,10 @@ final class Fixture: RegistryCallback, KernelCache, ControlHandler {
     let mask = NotifyClass.preSetValueKey.bit | NotifyClass.postSetValueKey.bit | NotifyClass.preDeleteValueKey.bit
     _ = try stack.register(self, altitude: try #require(Altitude("1")), interests: mask)
     let fs = RegistryFileSystem(
-      registry: registry, presentation: Presentation(userID: 0, groupID: 0, umask: 0o022, isReadOnly: false),
-      largestText: 1 << 20, handler: self)
+      registry: registry,
+      presentation: Presentation(
+        userID: 0, groupID: 0, umask: 0o022, isReadOnly: false, view: view, listsTypes: listsTypes),
+      largestText: largestText, handler: self)
     fs.attach(self)
     box.withLock { $0 = fs }
   }
