@@ -128,8 +128,8 @@ extension RegistryFileSystem {
     if let target, target.node.value == nil { throw .isDirectory }
     let wanted = try newName(newSpelled, isKey: false)
     guard wanted.suffix != .raw else { throw .invalid }
-    // Of twins only the first can be moved, or set, by its name.
-    for node in [source.node, target?.node] where node?.value?.withLock({ $0.ordinal != 1 }) == true { throw .unclean }
+    // Of twins only the first can be moved by its name.
+    guard source.node.value?.withLock({ $0.ordinal }) == 1 else { throw .unclean }
     // Still open and not set yet: set it first, so that there is something to move.
     if let file = source.node.value?.withLock({ $0.pendingFile }) { _ = try set(file, by: caller) }
     if let target, target.node.value?.withLock({ $0.pendingFile != nil }) == true { abandon(target.node) }
