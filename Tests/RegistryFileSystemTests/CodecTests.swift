@@ -44,7 +44,7 @@ private func encoded(_ name: UnicodeName, _ suffix: NameSuffix = .none) -> Strin
 
   @Test(arguments: [
     "v%", "v%x", "v%dup1", "v%dup", "v%dup+2", "v%sz%sz", "v%0x", "v%0x+1", "v%0x100000000", "v%DWORD", "%u12", "v%lost0x-1",
-    "v%~0123456789abcde", "v%~0123456789abcdeg", "v%~0123456789abcdef0", "v%~0123456789abcdef%", "v%~0123456789abcdef%x",
+    "v%~0123456789abcde", "v%~0123456789abcdeg", "v%~0123456789abcdef0", "v%~0123456789abcdef0sz", "v%~0123456789abcdef%", "v%~0123456789abcdef%x",
   ])
   func refusesUnknownSuffixes(file: String) {
     #expect(throws: Errno.invalid) { try NameCodec.decode(Array(file.utf8)) }

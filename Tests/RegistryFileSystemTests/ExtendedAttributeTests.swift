@@ -135,6 +135,9 @@ private let replace: Int32 = 2
     try fixture.setAttribute("user.reg.type", bytes("REG_DWORD"), of: node)
     try fixture.setAttribute("user.reg.data", odd.data, of: node)
     #expect(throws: Errno.range) { try fixture.put(bytes("42949672970"), to: "v") }
+    // No REG_DWORD could be this text, but it is what the bytes show.
+    try fixture.put(oddText, to: "v")
+    #expect(try fixture.value("v") == odd)
     try fixture.put(bytes("1"), to: "v")
     #expect(try fixture.value("v").data == [1, 0, 0, 0])
     try fixture.setAttribute("user.reg.data", [1, 0, 0, 0, 0, 0, 0, 0], of: node)

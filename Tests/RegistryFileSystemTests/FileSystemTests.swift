@@ -443,6 +443,9 @@ final class Fixture: RegistryCallback, KernelCache, ControlHandler {
     #expect(throws: Errno.nameTooLong) {
       _ = try fs.makeDirectory(String(repeating: "a", count: 256), in: 1, by: fixture.caller)
     }
+    for name in ["a%~0123456789abcdef", "a%~0123456789abcdef%sz", "a%dup2", "a%lost0x20"] {
+      #expect(throws: Errno.invalid) { _ = try fs.create(name, in: 1, flags: writeOnly, by: fixture.caller) }
+    }
     _ = try fs.makeDirectory(String(repeating: "長", count: 255), in: 1, by: fixture.caller)
   }
 

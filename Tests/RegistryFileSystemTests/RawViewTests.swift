@@ -217,6 +217,17 @@ extension Fixture {
     #expect(try fixture.list() == ["v"])
   }
 
+  @Test func aNewValuesHandleGoesOnSayingWhyItFailed() throws {
+    let fixture = try Fixture()
+    let (_, file) = try fixture.fs.create("v%raw", in: 1, flags: writeOnly, by: fixture.caller)
+    for offset in [Int.max, 0] {
+      #expect(throws: Errno.fileTooLarge) { try fixture.write([1], to: file, at: offset) }
+    }
+    #expect(throws: Errno.fileTooLarge) { _ = try fixture.fs.flush(file, by: fixture.caller) }
+    fixture.fs.release(file)
+    #expect(try fixture.list().isEmpty)
+  }
+
   @Test func aGapThatNobodyWroteIsNotMadeOfMemory() throws {
     let device = MemoryDevice(name: "memory", [])
     try Hive.format(device: device, minorVersion: 5)

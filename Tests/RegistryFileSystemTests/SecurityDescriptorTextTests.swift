@@ -63,6 +63,13 @@ import Testing
   ])
   func otherTextIsRefused(text: String) { #expect(SecurityDescriptorParts(text: text) == nil) }
 
+  /// A list and an entry tell their size in 16 bits.
+  @Test func whatIsTooLongForAListIsRefused() {
+    #expect(SecurityDescriptorParts(text: "D:" + String(repeating: "(A;;KA;;;WD)", count: 3276)) != nil)
+    #expect(SecurityDescriptorParts(text: "D:" + String(repeating: "(A;;KA;;;WD)", count: 3277)) == nil)
+    #expect(SecurityDescriptorParts(text: "D:(A;;KA;;;WD;#" + String(repeating: "00000000", count: 16384) + ")") == nil)
+  }
+
   @Test func bytesThatAreNoDescriptorAreRefused() {
     for length in 0..<Self.minimal.count {
       let parts = SecurityDescriptorParts(Array(Self.minimal.prefix(length)))

@@ -86,7 +86,7 @@ class Seen:
 
 
 def compare_with_samba(security):
-    """Samba's library on the same texts. It knows no KA, KR, KW, no SID letters newer than itself, no digits in the last field."""
+    """Samba's library on the same texts. Of 4.17 KA, KR and KW are unknown, FA is another mask, and newer SIDs have no letters."""
     try:
         from samba.dcerpc import security as samba
         from samba.ndr import ndr_pack, ndr_unpack
@@ -94,11 +94,10 @@ def compare_with_samba(security):
         print('python3-samba is not there: no comparison with it')
         return
     compared, problems = 0, []
-    words = {'KA': '0xf003f', 'KR': '0x20019', 'KW': '0x20006'}
+    words = {'KA': '0xf003f', 'KR': '0x20019', 'KW': '0x20006', 'FA': '0x1f01ff', 'FR': '0x120089', 'FW': '0x120116', 'FX': '0x1200a0'}
     domain = samba.dom_sid('S-1-5-21-1-2-3')
     for descriptor, text in security.items():
-        text = re.sub(r'(\([A-Z]+;[A-Z]*;)(K[ARW])(;)', lambda m: m[1] + words[m[2]] + m[3], text.decode())
-        # Where Samba's text is: the same words. The order of letters within one is each one's own affair.
+        text = re.sub(r'(\([A-Z]+;[A-Z]*;)([FK][ARWX])(;)', lambda m: m[1] + words[m[2]] + m[3], text.decode())
         theirs = ndr_unpack(samba.descriptor, descriptor)
         try: ours = samba.descriptor.from_sddl(text, domain)
         except (TypeError, ValueError): continue
