@@ -92,7 +92,7 @@ let package = Package(
       swiftSettings: settings),
     .testTarget(name: "RegFileTests", dependencies: ["Executive", "RegFile"], swiftSettings: settings),
     .testTarget(
-      name: "FUSEServerTests", dependencies: ["ConfigurationManager", "FUSEServer"], swiftSettings: settings),
+      name: "FUSEServerTests", dependencies: ["ConfigurationManager", "RegistryFileSystem", "FUSEServer"], swiftSettings: settings),
     .testTarget(
       name: "regwardTests",
       dependencies: [

@@ -250,9 +250,20 @@ extension Registry {
   package func setLastWriteTime(
     of key: KeyControlBlock, to time: FileTime, by caller: Caller, through object: KeyObject? = nil
   ) throws(NTStatus) {
-    try dispatch(key, by: caller, through: object, { .setInformationKey(key: $0, lastWriteTime: time) }) {
+    try dispatch(key, by: caller, through: object, { .setInformationKey(key: $0, information: .lastWriteTime(time)) }) {
       hive throws(HiveError) in
       try hive.setLastWriteTime(of: key.cell, time)
+      return nil
+    }
+  }
+
+  /// Gives a key another class name, or none. Windows has no call for that; judged as a NtSetInformationKey.
+  package func setClass(
+    of key: KeyControlBlock, to name: UnicodeName?, by caller: Caller, through object: KeyObject? = nil
+  ) throws(NTStatus) {
+    try dispatch(key, by: caller, through: object, { .setInformationKey(key: $0, information: .className(name)) }) {
+      hive throws(HiveError) in
+      try hive.setClassName(ofKey: key.cell, name, time: .now())
       return nil
     }
   }

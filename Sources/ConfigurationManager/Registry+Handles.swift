@@ -88,15 +88,15 @@ extension Registry {
   package func enumerate(
     _ key: KeyControlBlock, by caller: Caller, through object: KeyObject? = nil,
     keys body: (UnicodeName, _ identity: UInt64, _ isLink: Bool) -> Void,
-    values valueBody: (UnicodeName, _ identity: UInt64) -> Void
+    values valueBody: (ValueInformation) -> Void
   ) throws(NTStatus) -> (keys: Set<Int>, values: Set<Int>) {
     guard
       callbacks.isWatched(.preEnumerateKey, .postEnumerateKey) || callbacks.isWatched(.preEnumerateValueKey, .postEnumerateValueKey)
     else { return try enumerate(key, keys: body, values: valueBody) }
     // Listed first: no lock is held while a callback runs.
     var names: [(UnicodeName, UInt64, Bool)] = []
-    var valueNames: [(UnicodeName, UInt64)] = []
-    let lost = try enumerate(key, keys: { names.append(($0, $1, $2)) }, values: { valueNames.append(($0, $1)) })
+    var found: [ValueInformation] = []
+    let lost = try enumerate(key, keys: { names.append(($0, $1, $2)) }, values: { found.append($0) })
     for (index, (name, identity, isLink)) in names.enumerated() {
       // Refused is not shown.
       try? ask(
@@ -104,11 +104,11 @@ extension Registry {
         { .enumerateKey(key: $0, index: index, name: name) }
       ) { () throws(NTStatus) in body(name, identity, isLink) }
     }
-    for (index, (name, identity)) in valueNames.enumerated() {
+    for (index, value) in found.enumerated() {
       try? ask(
         .preEnumerateValueKey, .postEnumerateValueKey, of: key, by: caller, through: object,
-        { .enumerateValueKey(key: $0, index: index, valueName: name) }
-      ) { () throws(NTStatus) in valueBody(name, identity) }
+        { .enumerateValueKey(key: $0, index: index, valueName: value.name) }
+      ) { () throws(NTStatus) in valueBody(value) }
     }
     return lost
   }

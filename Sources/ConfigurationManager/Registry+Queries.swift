@@ -172,7 +172,7 @@ extension Registry {
 
   /// Calls `body` for each value in the hive's order, as for subkeys.
   package func enumerateValues(
-    of key: KeyControlBlock, _ body: (UnicodeName, _ identity: UInt64) -> Void
+    of key: KeyControlBlock, _ body: (ValueInformation) -> Void
   ) throws(NTStatus) -> Set<Int> {
     try read(key) { hive throws(HiveError) in Self.enumerateValues(of: key, hive, body) }
   }
@@ -180,7 +180,7 @@ extension Registry {
   /// Subkeys and values as they are at one moment.
   func enumerate(
     _ key: KeyControlBlock, keys: (UnicodeName, _ identity: UInt64, _ isLink: Bool) -> Void,
-    values: (UnicodeName, _ identity: UInt64) -> Void
+    values: (ValueInformation) -> Void
   ) throws(NTStatus) -> (keys: Set<Int>, values: Set<Int>) {
     try read(key) { hive throws(HiveError) in
       (try Self.enumerateKeys(of: key, hive, keys), Self.enumerateValues(of: key, hive, values))
@@ -203,14 +203,19 @@ extension Registry {
     return lost
   }
 
+  /// Bytes of data that a value in the key's hive can have.
+  package func longestData(of key: KeyControlBlock) throws(NTStatus) -> Int {
+    try read(key) { hive throws(HiveError) in hive.longestData }
+  }
+
   private static func enumerateValues(
-    of key: KeyControlBlock, _ hive: borrowing Hive, _ body: (UnicodeName, _ identity: UInt64) -> Void
+    of key: KeyControlBlock, _ hive: borrowing Hive, _ body: (ValueInformation) -> Void
   ) -> Set<Int> {
     var lost: Set<Int> = []
     func lose(_ error: HiveError) { lost.insert(error.damageOffset ?? key.cell.fileOffset) }
     do throws(HiveError) {
       try hive.forEachValue(of: key.cell, from: 0) { _, cell throws(HiveError) in
-        do throws(HiveError) { body(try hive.valueName(at: cell), key.hive.identity(cell)) } catch { lose(error) }
+        do throws(HiveError) { body(try Self.valueInformation(cell, key.hive, hive)) } catch { lose(error) }
         return true
       }
     } catch { lose(error) }
@@ -296,7 +301,8 @@ extension Registry {
   ) throws(HiveError) -> ValueInformation {
     let node = try hive.valueNode(at: cell)
     return ValueInformation(
-      name: try hive.valueName(at: cell), type: node.type, size: node.dataSize, identity: loaded.identity(cell))
+      name: try hive.valueName(at: cell), type: node.type, size: node.dataSize,
+      identity: loaded.identity(cell), flags: node.flags)
   }
 }
 

@@ -23,6 +23,8 @@ package struct ValueInformation: Sendable {
   package var size: Int
   /// The value's number in the hive, as for a key.
   package var identity: UInt64
+  /// As they lie in the hive.
+  package var flags: UInt16
 }
 
 /// What a hive holds and can hold.

@@ -16,6 +16,14 @@ package enum SaveFormat: UInt32, Sendable {
   case latest = 2
 }
 
+/// What SetInformationKey sets of a key (KEY_SET_INFORMATION_CLASS).
+package enum KeySetInformation: Sendable {
+  /// KeyWriteTimeInformation.
+  case lastWriteTime(FileTime)
+  /// Nil: none. A class of our own: Windows gives a key its class name when it makes it, and never again.
+  case className(UnicodeName?)
+}
+
 /// One registry operation with the information that its callbacks get (the REG_*_INFORMATION structures).
 package enum RegistryOperation: Sendable {
   /// A key that does not exist yet; `completeName` is the whole name it will have (REG_CREATE_KEY_INFORMATION). The create of an
@@ -31,7 +39,7 @@ package enum RegistryOperation: Sendable {
   case deleteKey(key: KeyReference)
   /// `newName` is the last component only (REG_RENAME_KEY_INFORMATION).
   case renameKey(key: KeyReference, newName: UnicodeName)
-  case setInformationKey(key: KeyReference, lastWriteTime: FileTime)
+  case setInformationKey(key: KeyReference, information: KeySetInformation)
   /// `securityInformation` tells which parts of the self-relative `descriptor` count (SECURITY_INFORMATION).
   case setKeySecurity(key: KeyReference, securityInformation: UInt32, descriptor: [UInt8])
   case queryKeySecurity(key: KeyReference, securityInformation: UInt32)

@@ -1,4 +1,5 @@
 package import ConfigurationManager
+package import RegistryFileSystem
 
 /// What `-o` says, as mount(8) passes it: words and `name=value`, parted by commas; `\,` is a comma, `\\` a backslash.
 package struct MountOptions: Hashable, Sendable {
@@ -30,6 +31,12 @@ package struct MountOptions: Hashable, Sendable {
   package var directoryMask: UInt32?
   /// What programs make under names of temporary files stays in memory until it gets another.
   package var usesScratchNames = true
+  /// Every file shows and takes bytes, whatever the type.
+  package var showsBytes = false
+  /// Numbers are shown as hexadecimal ones.
+  package var hasHexadecimalNumbers = false
+  /// Values are listed with the alias of their type.
+  package var listsTypes = false
   /// When a change survives power loss.
   package var durability = Durability.fsync
   /// What mount(8) shows as the device; nil: the hive's path.
@@ -38,6 +45,9 @@ package struct MountOptions: Hashable, Sendable {
   package var kernelOptions: [String] = []
 
   package init() {}
+
+  /// How files show their values.
+  package var view: ValueView { showsBytes ? .bytes : hasHexadecimalNumbers ? .hexadecimal : .text }
 
   /// Why an option cannot be taken, for people.
   package struct Problem: Error, Hashable, Sendable, CustomStringConvertible {
@@ -71,6 +81,13 @@ package struct MountOptions: Hashable, Sendable {
     case ("force", nil): isForced = true
     case ("allow_other", nil): allowsOthers = true
     case ("log-processes", nil): logsProcesses = true
+    case ("raw", nil): showsBytes = true
+    case ("typesuffix", nil): listsTypes = true
+    case ("numbers", let value?):
+      guard value == "hex" || value == "decimal" else {
+        throw Problem(description: "option numbers: \(value) is none of decimal, hex")
+      }
+      hasHexadecimalNumbers = value == "hex"
     case ("policy", let value?) where !value.isEmpty: policy = value
     case ("log", let value?) where !value.isEmpty: log = value
     case ("log-to", let value?) where !value.isEmpty: logPlaces.append(value)
@@ -96,9 +113,10 @@ package struct MountOptions: Hashable, Sendable {
     case ("fmask", let value?): fileMask = try Self.mask(value, of: name)
     case ("dmask", let value?): directoryMask = try Self.mask(value, of: name)
     case ("log-to", _), ("log-format", _), ("log-ops", _), ("policy", _), ("log", _), ("at", _), ("fsname", _), ("ccs", nil), ("uid", nil),
-      ("gid", nil), ("umask", nil), ("fmask", nil), ("dmask", nil):
+      ("gid", nil), ("umask", nil), ("fmask", nil), ("dmask", nil), ("numbers", nil):
       throw Problem(description: "option \(name) needs a value: \(name)=…")
-    case ("ro", _?), ("rw", _?), ("force", _?), ("allow_other", _?), ("log-processes", _?):
+    case ("ro", _?), ("rw", _?), ("force", _?), ("allow_other", _?), ("log-processes", _?), ("raw", _?),
+      ("typesuffix", _?):
       throw Problem(description: "option \(name) takes no value")
     default:
       if value == nil, Self.handedOn.contains(name) {

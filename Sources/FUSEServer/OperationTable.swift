@@ -212,8 +212,7 @@ enum OperationTable {
     }
     table.removexattr = { request, nodeID, name in
       Request.serve(request) { fileSystem, request throws(Errno) in
-        try fileSystem.removeAttribute(try required(name), of: nodeID, by: request.caller)
-        return .success()
+        .success(stalePages: try fileSystem.removeAttribute(try required(name), of: nodeID, by: request.caller))
       }
     }
   }

@@ -17,8 +17,7 @@ extension Hive {
     time: FileTime
   ) throws(HiveError) -> CellIndex {
     try Self.checkKeyName(name)
-    let classBytes = className?.units.span.stored(compressed: false) ?? []
-    guard classBytes.count <= 0xFFFF else { throw .limit(problem: "a class name of \(classBytes.count) bytes") }
+    let classBytes = try Self.stored(className: className)
     guard try depth(of: parent) < Self.deepestKey else {
       throw .limit(problem: "keys nest \(Self.deepestKey) deep at most")
     }
@@ -32,12 +31,7 @@ extension Hive {
 
       let cell = try hive.makeKey(named: units, flags: isLink ? .symbolicLink : [], under: parent, time: time)
       hive.image.store(node.security, cell, KeyNode.Field.security)
-      if !classBytes.isEmpty {
-        let classCell = try hive.allocate(classBytes.count)
-        hive.copy(classBytes, to: classCell, 0)
-        hive.image.store(classCell.index, cell, KeyNode.Field.className)
-        hive.image.store(UInt16(classBytes.count), cell, KeyNode.Field.classLength)
-      }
+      if !classBytes.isEmpty { try hive.storeClass(classBytes, in: cell) }
 
       try hive.insert(cell.index, named: units.units.span, into: node, at: position)
       hive.raise(KeyNode.Field.longestSubkeyName, of: node.body, to: UInt16(units.units.count * 2))
@@ -113,7 +107,36 @@ extension Hive {
     }
   }
 
+  /// Gives the key another class name, or none (nil). Throws `limit` for one over 65,535 bytes.
+  package mutating func setClassName(ofKey key: CellIndex, _ name: UnicodeName?, time: FileTime) throws(HiveError) {
+    let bytes = try Self.stored(className: name)
+    try transaction { (hive) throws(HiveError) in
+      let node = try hive.keyNode(at: key)
+      if node.classLength > 0 { try hive.free(node.className, "class name") }
+      hive.image.store(CellIndex.none, node.body, KeyNode.Field.className)
+      hive.image.store(UInt16(0), node.body, KeyNode.Field.classLength)
+      if !bytes.isEmpty { try hive.storeClass(bytes, in: node.body) }
+      hive.image.store(time.rawValue, node.body, KeyNode.Field.lastWritten)
+      guard key != hive.rootKey else { return }
+      hive.raise(KeyNode.Field.longestSubkeyClass, of: try hive.keyNode(at: node.parent).body, to: UInt32(bytes.count))
+    }
+  }
+
   // MARK: Parts
+
+  private static func stored(className: UnicodeName?) throws(HiveError) -> [UInt8] {
+    let bytes = className?.units.span.stored(compressed: false) ?? []
+    guard bytes.count <= 0xFFFF else { throw .limit(problem: "a class name of \(bytes.count) bytes") }
+    return bytes
+  }
+
+  /// Into a key that has no class.
+  private mutating func storeClass(_ bytes: [UInt8], in key: Cell) throws(HiveError) {
+    let cell = try allocate(bytes.count)
+    copy(bytes, to: cell, 0)
+    image.store(cell.index, key, KeyNode.Field.className)
+    image.store(UInt16(bytes.count), key, KeyNode.Field.classLength)
+  }
 
   private static func checkKeyName(_ name: Span<UInt16>) throws(HiveError) {
     guard name.count > 0 else { throw .limit(problem: "a key needs a name") }

@@ -33,13 +33,19 @@ package struct Presentation: Sendable {
   package var filePermissions: UInt32
   /// A SYSTEM hive has a link `CurrentControlSet`.
   package var showsCurrentControlSet: Bool
+  /// How files show their values; `%raw` is the bytes in any case.
+  package var view: ValueView
+  /// Values are listed with the alias of their type (`Start%dword`).
+  package var listsTypes: Bool
 
   /// `fileMask` and `directoryMask` count instead of `umask` where they are given.
   package init(
     userID: UInt32, groupID: UInt32, umask: UInt32, fileMask: UInt32? = nil, directoryMask: UInt32? = nil, isReadOnly: Bool,
-    showsCurrentControlSet: Bool = true
+    showsCurrentControlSet: Bool = true, view: ValueView = .text, listsTypes: Bool = false
   ) {
     self.showsCurrentControlSet = showsCurrentControlSet
+    self.view = view
+    self.listsTypes = listsTypes
     self.userID = userID
     self.groupID = groupID
     // A read-only mount shows what can be done with it.

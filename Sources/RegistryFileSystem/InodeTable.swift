@@ -271,10 +271,10 @@ final class InodeTable: KeyWatcher {
     }
   }
 
-  /// Names and ids of the values below `key` that are not in the hive yet.
-  func unsavedValues(of key: KeyControlBlock) -> [(name: UnicodeName, id: UInt64)] {
+  /// Names, types as far as they are known, and ids of the values below `key` that are not in the hive yet.
+  func unsavedValues(of key: KeyControlBlock) -> [(name: UnicodeName, type: ValueType?, id: UInt64)] {
     state.withLock { state in
-      (state.unsaved[key.id] ?? []).compactMap { node in Self.name(of: node).map { ($0, node.id) } }
+      (state.unsaved[key.id] ?? []).compactMap { node in node.value?.withLock { ($0.name, $0.knownType, node.id) } }
     }
   }
 
@@ -333,6 +333,35 @@ final class InodeTable: KeyWatcher {
       state.slots.contains { slot in
         slot.node?.value?.withLock { ($0.writers > 0 || $0.unsaved != nil) && $0.parent.isOfHive(key) } ?? false
       }
+    }
+  }
+
+  /// The value with this number was set through one of its views: the other one, where the kernel holds it, has another text and size.
+  /// Under the registry's lock.
+  func noteChange(ofValue identity: UInt64, to type: ValueType, isExact: Bool, exceptRaw isRaw: Bool) {
+    state.withLock { state in
+      guard let index = state.slot(at: Self.place(identity, isRaw: !isRaw)) else { return }
+      switch state.slots[index].occupant {
+      case .restingValue: state.slots[index].resting.change(to: type, isExact: isExact)
+      case .node(let node):
+        node.value?.withLock { content in
+          content.type = type
+          content.isExact = isExact
+          content.lacksLineEnd = false
+          content.generation += 1
+        }
+      case .none, .restingKey: break
+      }
+    }
+  }
+
+  /// The node of a value's text that somebody reads: the kernel may have pages of it.
+  func readNode(ofValue identity: UInt64) -> UInt64? {
+    state.withLock { state in
+      guard let index = state.slot(at: Self.place(identity, isRaw: false)), let content = state.slots[index].node?.value,
+        content.withLock({ $0.readers > 0 })
+      else { return nil }
+      return UInt64(index)
     }
   }
 

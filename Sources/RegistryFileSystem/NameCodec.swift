@@ -5,26 +5,30 @@ package enum NameSuffix: Hashable, Sendable {
   case none
   /// `%val`: the value whose name equals a subkey's.
   case value
-  /// `%dup2`: the second of twins in a damaged hive; with `%val` both.
-  case twin(Int)
+  /// `%dup2`: the second of twins in a damaged hive; `%val%dup2` where they are values whose name equals a subkey's.
+  case twin(Int, isHiddenValue: Bool = false)
   /// `%raw`: a value's bytes.
   case raw
   /// `%dword`: a value of this type.
   case type(ValueType)
-  /// `%~` and 16 digits of a SHA-256: a name too long for the kernel.
-  case hashed
   /// `%lost0x12a0`, alone: something that cannot be read, by its offset in the hive's file; nobody knows its name.
   case lost(Int)
+
+  /// The type that `%dword` and its like ask for.
+  var type: ValueType? { if case .type(let type) = self { type } else { nil } }
 }
 
 /// A file name as the registry understands it.
 package struct EntryName: Hashable, Sendable {
   package var name: UnicodeName
   package var suffix: NameSuffix
+  /// `%~` and 16 digits of a SHA-256: the name was too long for the kernel, and `name` is its beginning.
+  package var isShortened: Bool
 
-  package init(name: UnicodeName, suffix: NameSuffix) {
+  package init(name: UnicodeName, suffix: NameSuffix, isShortened: Bool = false) {
     self.name = name
     self.suffix = suffix
+    self.isShortened = isShortened
   }
 }
 
@@ -32,7 +36,10 @@ package struct EntryName: Hashable, Sendable {
 package enum NameCodec {
   /// The kernel's limit on one name, bytes.
   static let maximumBytes = 1024
-  static let keptBytes = 900
+  private static let keptBytes = 900
+  private static let digestDigits = 16
+  /// Fewer UTF-16 units make no name that is shortened: each is six bytes at most, and no suffix has more than 17.
+  static let fewestUnitsShortened = (maximumBytes - 17) / 6
 
   /// Appends the file name of `name`; the default value's (empty) name is `@`.
   package static func encode(_ name: UnicodeName, suffix: NameSuffix = .none, into bytes: inout [UInt8]) {
@@ -40,9 +47,9 @@ package enum NameCodec {
     encodeWhole(name.units, into: &bytes)
     var tail: [UInt8] = []
     switch suffix {
-    case .none, .hashed, .lost: break
+    case .none, .lost: break
     case .value: tail = Array("%val".utf8)
-    case .twin(let ordinal): tail = Array("%dup\(ordinal)".utf8)
+    case .twin(let ordinal, let isHiddenValue): tail = Array("\(isHiddenValue ? "%val" : "")%dup\(ordinal)".utf8)
     case .raw: tail = Array("%raw".utf8)
     case .type(let type): tail = Array(("%" + typeAlias(type)).utf8)
     }
@@ -57,7 +64,7 @@ package enum NameCodec {
       }
       bytes.removeSubrange(end...)
       bytes.append(contentsOf: "%~".utf8)
-      bytes.append(contentsOf: digest.utf8.prefix(16))
+      bytes.append(contentsOf: digest.utf8.prefix(digestDigits))
     }
     bytes.append(contentsOf: tail)
   }
@@ -97,19 +104,23 @@ package enum NameCodec {
     }
   }
 
-  /// Reads a file name. Throws EILSEQ for bytes that are no UTF-8, EINVAL for an unknown suffix. A hashed name gives its kept part.
+  /// Reads a file name. Throws EILSEQ for bytes that are no UTF-8, EINVAL for an unknown suffix.
   package static func decode(_ bytes: some RandomAccessCollection<UInt8>) throws(Errno) -> EntryName {
-    var units: [UInt16] = []
-    var suffix = NameSuffix.none
-    if let percent = barePercent(bytes) {
-      suffix = try decodeSuffix(bytes[percent...].dropFirst())
-      try decodeWhole(bytes[..<percent], into: &units)
-      if bytes[..<percent].elementsEqual([0x40]) { units = [] }
-    } else {
-      try decodeWhole(bytes, into: &units)
-      if bytes.elementsEqual([0x40]) { units = [] }
+    guard let percent = barePercent(bytes) else { return EntryName(name: try decodeWhole(bytes), suffix: .none) }
+    var tail = bytes[percent...].dropFirst()
+    let isShortened = tail.first == 0x7E
+    if isShortened {
+      let digits = tail.dropFirst().prefix(digestDigits)
+      tail = tail.dropFirst(1 + digits.count)
+      guard digits.count == digestDigits, digits.allSatisfy({ hexValue($0) != nil }) else { throw .invalid }
     }
-    return EntryName(name: UnicodeName(units: units), suffix: suffix)
+    var suffix = NameSuffix.none
+    if !isShortened || !tail.isEmpty {
+      // Behind the digits the suffix has a percent sign of its own.
+      if isShortened, tail.popFirst() != 0x25 { throw .invalid }
+      suffix = try decodeSuffix(tail)
+    }
+    return EntryName(name: try decodeWhole(bytes[..<percent]), suffix: suffix, isShortened: isShortened)
   }
 
   /// The same where a bare `%` stands for itself: what a program made of a file name with a suffix (`.NAME%val.swp`).
@@ -143,9 +154,14 @@ package enum NameCodec {
     return (unit, isLong ? 5 : 2)
   }
 
-  private static func decodeWhole(
-    _ bytes: some RandomAccessCollection<UInt8>, into units: inout [UInt16]
-  ) throws(Errno) {
+  /// The name without its suffix; `@` is the empty one.
+  private static func decodeWhole(_ bytes: some RandomAccessCollection<UInt8>) throws(Errno) -> UnicodeName {
+    bytes.count == 1 && bytes.first == 0x40 ? UnicodeName(units: []) : UnicodeName(units: try decodeUnits(bytes))
+  }
+
+  /// Reads what `encodeUnits` writes. Throws EILSEQ for bytes that are no UTF-8, EINVAL for a `%` that begins no escape.
+  static func decodeUnits(_ bytes: some RandomAccessCollection<UInt8>) throws(Errno) -> [UInt16] {
+    var units: [UInt16] = []
     var rest = bytes.dropFirst(0)
     while let percent = rest.firstIndex(of: 0x25) {
       guard UTF8Text.decode(rest[..<percent], into: &units) == .valid else { throw .illegalSequence }
@@ -155,6 +171,7 @@ package enum NameCodec {
       rest = after.dropFirst(length)
     }
     guard UTF8Text.decode(rest, into: &units) == .valid else { throw .illegalSequence }
+    return units
   }
 
   private static func decodeSuffix(_ bytes: some RandomAccessCollection<UInt8>) throws(Errno) -> NameSuffix {
@@ -164,27 +181,30 @@ package enum NameCodec {
     case "val": return .value
     case "raw": return .raw
     default:
-      if text.hasPrefix("~"), text.utf8.count == 17 { return .hashed }
-      if text.hasPrefix("dup"), let ordinal = Int(text.dropFirst(3)), (2...65535).contains(ordinal) {
-        return .twin(ordinal)
-      }
-      if text.hasPrefix("lost0x"), let offset = Int(text.dropFirst(6), radix: 16), offset >= 0 { return .lost(offset) }
-      guard let type = typeAliases.first(where: { $0.alias == text })?.type ?? numberedType(text) else {
-        throw .invalid
-      }
-      return .type(type)
+      if let ordinal = number(text, after: "dup", radix: 10) { return .twin(try twin(ordinal)) }
+      if let ordinal = number(text, after: "val%dup", radix: 10) { return .twin(try twin(ordinal), isHiddenValue: true) }
+      if let offset = number(text, after: "lost0x", radix: 16) { return .lost(offset) }
+      if let type = typeAliases.first(where: { $0.alias == text })?.type { return .type(type) }
+      guard let type = number(text, after: "0x", radix: 16).flatMap({ UInt32(exactly: $0) }) else { throw .invalid }
+      return .type(ValueType(rawValue: type))
     }
+  }
+
+  private static func twin(_ ordinal: Int) throws(Errno) -> Int {
+    guard (2...65535).contains(ordinal) else { throw .invalid }
+    return ordinal
+  }
+
+  /// Digits only, without a sign.
+  private static func number(_ text: String, after word: String, radix: Int) -> Int? {
+    guard text.hasPrefix(word), let first = text.dropFirst(word.count).first, first != "-", first != "+" else { return nil }
+    return Int(text.dropFirst(word.count), radix: radix)
   }
 
   private static let typeAliases: [(alias: String, type: ValueType)] = [
     ("sz", .sz), ("expand_sz", .expandSz), ("multi_sz", .multiSz), ("dword", .dword), ("dword_be", .dwordBigEndian),
     ("qword", .qword), ("binary", .binary), ("none", .none), ("link", .link),
   ]
-
-  private static func numberedType(_ text: String) -> ValueType? {
-    guard text.hasPrefix("0x"), let number = UInt32(text.dropFirst(2), radix: 16) else { return nil }
-    return ValueType(rawValue: number)
-  }
 
   private static func typeAlias(_ type: ValueType) -> String {
     typeAliases.first { $0.type == type }?.alias ?? "0x" + String(type.rawValue, radix: 16)

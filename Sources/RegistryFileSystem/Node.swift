@@ -38,6 +38,18 @@ final class Node: Sendable {
     var size: (generation: UInt64, bytes: Int)?
     /// What it was when it was removed while somebody had it open: they read on.
     var lastText: [UInt8]?
+    /// Set while a handle has written or emptied a value of the hive, and has not set it yet. The value shows the size of what it has: other
+    /// handles read that.
+    var unsavedSize: Int? {
+      didSet { if unsavedSize == nil { (unsavedType, unsavedData) = (nil, nil) } }
+    }
+    /// The type, and the exact bytes in the place of the text, that attributes gave meanwhile for what will be set.
+    var unsavedType: ValueType?
+    var unsavedData: [UInt8]?
+    /// The bytes were given as such, by `user.reg.data` or `%raw`: another type leaves them as they are.
+    var isExact = false
+    /// Made as a text without a line end, which its file shows all the same: read anew as another type it has none.
+    var lacksLineEnd = false
     /// The kernel may hold its attributes for long.
     var isAttributeCached = false
 
@@ -70,6 +82,7 @@ final class Node: Sendable {
   let kind: Kind
   /// Nil for all but values.
   let value: ValueContent?
+  var isRawView: Bool { if case .value(isRaw: true) = kind { true } else { false } }
   /// For a key: its attributes were told since the kernel was last told to forget them, or forgot them by itself.
   let isTold = Atomic(false)
   /// For a key: the ids of its values whose attributes the kernel may hold, to be dropped when the key's time changes.

@@ -24,6 +24,8 @@ package final class OpenFile: Sendable {
   let node: Node
   /// What the value was when it was opened, if it was not in the hive then: its text is this handle's, too.
   let unsaved: UnsavedValue?
+  /// What the handle reads and writes; a value that is made as `NAME%raw` has the bytes here and its text in other handles.
+  let view: ValueView
   let isWritable: Bool
   let appends: Bool
   /// Every read is judged: the kernel must ask for each.
@@ -31,14 +33,15 @@ package final class OpenFile: Sendable {
   let opener: Caller
   let state: Mutex<State>
   let control: ControlSession?
-  let view: ViewSession?
+  let session: ViewSession?
 
   init(
-    node: Node, unsaved: UnsavedValue? = nil, isWritable: Bool, appends: Bool, isJudged: Bool = false, opener: Caller, state: consuming sending State,
-    control: ControlSession? = nil, view: ViewSession? = nil
+    node: Node, view: ValueView, unsaved: UnsavedValue? = nil, isWritable: Bool, appends: Bool, isJudged: Bool = false, opener: Caller,
+    state: consuming sending State, control: ControlSession? = nil, session: ViewSession? = nil
   ) {
     self.view = view
     self.node = node
+    self.session = session
     self.unsaved = unsaved
     self.isWritable = isWritable
     self.appends = appends
@@ -49,5 +52,8 @@ package final class OpenFile: Sendable {
   }
 
   /// Answers differ from read to read: the kernel must not keep them.
-  package var needsDirectIO: Bool { isWritable || isJudged || control != nil || view != nil || unsaved != nil }
+  /// Of a value's two views only one has pages in the kernel, so that a change drops those of one node.
+  package var needsDirectIO: Bool {
+    isWritable || isJudged || control != nil || session != nil || unsaved != nil || node.isRawView
+  }
 }

@@ -22,7 +22,7 @@ extension RegistryFileSystem {
         switch node.kind {
         case .control: return (try attributes(of: node), nil)
         case .alias(.file, _):
-          if let file, let view = file.view { try resize(view, of: file, to: size, by: caller) }
+          if let file, let session = file.session { try resize(session, of: file, to: size, by: caller) }
           return (try attributes(of: node), nil)
         case .key, .value, .alias: break
         }
@@ -107,7 +107,7 @@ extension RegistryFileSystem {
         }
         attributes.modified = time
         attributes.size =
-          isRaw ? data.count : ValueCodec.textSize(of: RegistryValue(type: information.type, data: data))
+          ValueCodec.textSize(of: RegistryValue(type: information.type, data: data), as: view(of: node))
         let size = attributes.size
         node.value?.withLock { $0.size = (generation, size) }
       }

@@ -86,13 +86,14 @@ extension RegistryFileSystem {
             NameCodec.encode(name, suffix: ordinal > 1 ? .twin(ordinal) : .none, into: &$0)
           }
         },
-        values: { name, identity in
-          let upper = name.upcased
+        values: { value in
+          let upper = value.name.upcased
           let ordinal = (values[upper] ?? 0) + 1
           values[upper] = ordinal
-          let suffix: NameSuffix = ordinal > 1 ? .twin(ordinal) : keys[upper] != nil || suffixed.contains(name, of: key) ? .value : .none
-          stream.append(inode: Self.inode(identity), .file, identity: suffix == .none ? identity : 0) {
-            NameCodec.encode(name, suffix: suffix, into: &$0)
+          let isHidden = keys[upper] != nil || suffixed.contains(value.name, of: key)
+          let suffix = suffix(ofType: value.type, ordinal: ordinal, isHidden: isHidden)
+          stream.append(inode: Self.inode(value.identity), .file, identity: suffix == .none ? value.identity : 0) {
+            NameCodec.encode(value.name, suffix: suffix, into: &$0)
           }
         })
       // What cannot be read is seen by whoever lists the directory, and met by whoever copies it.
@@ -101,13 +102,19 @@ extension RegistryFileSystem {
           stream.append(inode: 1 << 41 + UInt64(offset), kind) { NameCodec.encode(lost: offset, into: &$0) }
         }
       }
-      for (name, id) in inodes.unsavedValues(of: key) where values[name.upcased] == nil {
-        stream.append(inode: 1 << 40 + id, .file) {
-          let isSuffixed = keys[name.upcased] != nil || suffixed.contains(name, of: key)
-          NameCodec.encode(name, suffix: isSuffixed ? .value : .none, into: &$0)
-        }
+      for (name, type, id) in inodes.unsavedValues(of: key) where values[name.upcased] == nil {
+        let isHidden = keys[name.upcased] != nil || suffixed.contains(name, of: key)
+        // One that nobody has given a type has none to be listed with.
+        let suffix = type.map { self.suffix(ofType: $0, ordinal: 1, isHidden: isHidden) } ?? (isHidden ? NameSuffix.value : .none)
+        stream.append(inode: 1 << 40 + id, .file) { NameCodec.encode(name, suffix: suffix, into: &$0) }
       }
     } catch { throw Errno(error) }
+  }
+
+  /// What a value is listed with; `isHidden`: a subkey has its name.
+  private func suffix(ofType type: ValueType, ordinal: Int, isHidden: Bool) -> NameSuffix {
+    if ordinal > 1 { return .twin(ordinal, isHiddenValue: isHidden) }
+    return presentation.listsTypes ? .type(type) : isHidden ? .value : .none
   }
 
   private func fill(_ stream: DirectoryStream, of file: ControlFile) {

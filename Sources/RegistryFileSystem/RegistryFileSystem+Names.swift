@@ -128,12 +128,15 @@ extension RegistryFileSystem {
     _ source: Found, of key: KeyControlBlock, to newSpelled: [UInt8], over target: Found?, of newKey: KeyControlBlock,
     by caller: Caller
   ) throws(Errno) -> UInt64? {
-    guard case .value(let isRaw) = source.node.kind, !isRaw else { throw .invalid }
+    guard !source.node.isRawView else { throw .invalid }
     if let target, target.node.value == nil { throw .isDirectory }
     let wanted = try newName(newSpelled, isKey: false, in: newKey)
+    guard wanted.suffix != .raw else { throw .invalid }
     if let unsaved = source.node.value?.withLock({ $0.unsaved }),
       try renameUnsaved(source, unsaved, to: wanted, over: target, of: newKey, by: caller)
     { return nil }
+    // Of twins only the first can be moved by its name.
+    guard source.node.value?.withLock({ $0.ordinal }) == 1 else { throw .unclean }
     var value: RegistryValue
     do {
       // What is moved is read: who may not read it cannot read it under another name either.
@@ -142,14 +145,15 @@ extension RegistryFileSystem {
       }
       value = RegistryValue(type: information.type, data: data)
     } catch { throw Errno(error) }
+    let hasExactData = source.node.value?.withLock { $0.isExact } == true
     let type: ValueType? =
       if case .type(let type) = wanted.suffix { type } else if source.node.value?.withLock({ $0.isUntyped }) == true {
         target?.node.value?.withLock { $0.knownType } ?? removed.type(of: wanted.name, in: newKey, by: caller, at: now())
       } else { nil }
     if let type, type != value.type {
-      let text = ValueCodec.text(of: value)
+      let old = value
       value = try readable(target?.name ?? wanted.name, of: newKey, by: caller) { () throws(Errno) in
-        RegistryValue(type: type, data: try ValueCodec.data(from: text, type: type))
+        try retyped(old, of: source.node, as: type)
       }
     }
     let oldType = rememberedType(source.node)
@@ -181,10 +185,12 @@ extension RegistryFileSystem {
           state.ordinal = 1
           state.isUntyped = state.isUntyped && type == nil
           state.type = value.type
+          state.lacksLineEnd = state.lacksLineEnd && type == nil
           state.generation += 1
           hasReaders = state.readers > 0
         }
         inodes.bind(source.node, to: new)
+        inodes.noteChange(ofValue: new, to: value.type, isExact: hasExactData, exceptRaw: false)
       }
     } catch { throw Errno(error) }
     if let target { _ = removeUnsaved(target.node) }

@@ -65,11 +65,12 @@ extension RegistryFileSystem {
     } else {
       do { state.admission = try registry.admitSetValue(of: key, named: wanted.name, by: caller) } catch { throw Errno(error) }
     }
-    let type: ValueType? = if case .type(let type) = wanted.suffix { type } else { nil }
+    let type = wanted.suffix.type
+    let view = wanted.suffix == .raw ? ValueView.bytes : presentation.view
     let likelyType = isScratch || type != nil ? nil : removed.type(of: wanted.name, in: key, by: caller, at: now())
     let value = UnsavedValue(
       maker: Maker(caller, isRemembered: isScratch || !hasHandle), type: type, likelyType: likelyType, isScratch: isScratch, idleSince: hasHandle ? nil : now(),
-      memory: scratchMemory)
+      view: view, memory: scratchMemory)
     var content = Node.ValueState(parent: key, name: wanted.name, identity: 0, type: .sz)
     content.unsaved = value
     content.writers = hasHandle ? 1 : 0
@@ -109,8 +110,10 @@ extension RegistryFileSystem {
 
   /// open(2) of a value that is not in the hive yet.
   func open(
-    _ node: Node, _ unsaved: UnsavedValue, flags: Int32, as type: ValueType?, by caller: Caller
+    _ node: Node, _ unsaved: UnsavedValue, flags: Int32, as type: ValueType?, view: ValueView?, by caller: Caller
   ) throws(Errno) -> OpenFile {
+    // All its handles share one text.
+    guard view == nil || view == unsaved.view else { throw .busy }
     let isWritable = flags & O_ACCMODE != O_RDONLY || flags & O_TRUNC != 0
     var state = OpenFile.State()
     state.type = type
@@ -126,9 +129,9 @@ extension RegistryFileSystem {
       }
     }
     // Saved or removed since it was looked up.
-    guard isOpen != nil else { return try open(node.id, flags: flags, by: caller).file }
+    guard isOpen != nil else { return try open(node.id, flags: flags, as: type, view: view, by: caller).file }
     let file = OpenFile(
-      node: node, unsaved: unsaved, isWritable: isWritable, appends: flags & O_APPEND != 0, opener: caller, state: state)
+      node: node, view: unsaved.view, unsaved: unsaved, isWritable: isWritable, appends: flags & O_APPEND != 0, opener: caller, state: state)
     if let (parent, name) = node.value?.withLock({ ($0.parent, $0.name) }) { tellOpened(name, of: parent, by: caller) }
     return file
   }
@@ -145,9 +148,10 @@ extension RegistryFileSystem {
   ) throws(Errno) -> Bool {
     _ = try admit(file.node, unsaved, by: caller)
     let type = file.state.withLock { $0.type } ?? unsaved.checkedType
+    let limit = try longestText(of: file.node, type, unsaved.view)
     let isDone: Void? = try unsaved.inTurn { () throws(Errno) in
       if let failure = file.state.withLock({ $0.failure }) { throw failure }
-      try unsaved.write(bytes, at: file.appends ? nil : offset, limit: largestText, type: type)
+      try unsaved.write(bytes, at: file.appends ? nil : offset, limit: limit, type: type)
       file.state.withLock { $0.hasWritten = true }
     }
     return isDone != nil
@@ -155,6 +159,9 @@ extension RegistryFileSystem {
 
   func resize(_ file: OpenFile, _ unsaved: UnsavedValue, to size: Int, by caller: Caller) throws(Errno) -> Bool {
     _ = try admit(file.node, unsaved, by: caller)
+    guard size <= (try longestText(of: file.node, file.state.withLock { $0.type } ?? unsaved.checkedType, unsaved.view)) else {
+      throw .fileTooLarge
+    }
     let isDone: Void? = try unsaved.inTurn { () throws(Errno) in
       if let failure = file.state.withLock({ $0.failure }) { throw failure }
       try unsaved.resize(to: size)
@@ -206,6 +213,7 @@ extension RegistryFileSystem {
     guard let (parent, name) = node.value?.withLock({ ($0.parent, $0.name) }) else { throw .badDescriptor }
     let asked = file.state.withLock { $0.type }
     let new = try unsaved.value(as: asked)
+    guard new.data.count <= (try longestData(of: parent)) else { throw .fileTooLarge }
     var admission = file.state.withLock { $0.admission.take() }
     do throws(NTStatus) {
       try setValue(of: parent, named: name, to: new, by: caller, admitted: &admission) { identity in
@@ -234,6 +242,8 @@ extension RegistryFileSystem {
       content.identity = identity
       content.type = type
       content.isUntyped = isUntyped
+      content.isExact = unsaved.isExact
+      content.lacksLineEnd = isUntyped && type == .sz && unsaved.lacksLineEnd
       content.generation += 1
       change(&content)
     }
@@ -272,7 +282,7 @@ extension RegistryFileSystem {
         if let target { _ = removeUnsaved(target.node) }
         return inodes.moveUnsaved(source.node, to: newKey, named: wanted.name)
       }
-      let asked: ValueType? = if case .type(let type) = wanted.suffix { type } else { nil }
+      let asked = wanted.suffix.type
       let replaced =
         target?.node.value?.withLock { $0.knownType } ?? removed.type(of: wanted.name, in: newKey, by: caller, at: now())
       // A name that is there already keeps the spelling that the hive has.
@@ -312,31 +322,33 @@ extension RegistryFileSystem {
 
   // MARK: Extended attributes
 
-  func getAttribute(_ attribute: String, of node: Node, _ unsaved: UnsavedValue) throws(Errno) -> [UInt8] {
+  /// Nil for one that is not there.
+  func content(of attribute: ExtendedAttribute, of node: Node, _ unsaved: UnsavedValue) throws(Errno) -> [UInt8]? {
     guard let (parent, name) = node.value?.withLock({ ($0.parent, $0.name) }) else { throw .noEntry }
     switch attribute {
-    case "user.reg.type": if let type = unsaved.type ?? unsaved.likelyType { return Array(type.name.utf8) }
-    case "user.reg.data": if let data = unsaved.data { return data }
-    case "user.reg.name": return Self.utf8(name)
-    case "user.reg.lastwrite":
+    case .type: return (unsaved.type ?? unsaved.likelyType).map { Array($0.name.utf8) }
+    case .data: return unsaved.data
+    case .name: return Self.utf8(name)
+    case .lastWrite:
       do { return Array("\(try registry.query(parent).lastWriteTime.rawValue)".utf8) } catch { throw Errno(error) }
-    default: break
+    case .className, .flags, .sddl, .acl: return nil
     }
-    throw .noData
   }
 
-  /// False as above.
-  func setAttribute(
-    _ attribute: String, to bytes: [UInt8], isNew: Bool, of node: Node, _ unsaved: UnsavedValue, by caller: Caller
+  /// `bytes` nil: takes it away. False as above.
+  func set(
+    _ attribute: ExtendedAttribute, to bytes: [UInt8]?, of node: Node, _ unsaved: UnsavedValue, by caller: Caller
   ) throws(Errno) -> Bool {
     _ = try admit(node, unsaved, by: caller)
+    if let bytes, let parent = node.value?.withLock({ $0.parent }), attribute == .data, bytes.count > (try longestData(of: parent)) {
+      throw .fileTooLarge
+    }
     let isDone: Void? = try unsaved.inTurn { () throws(Errno) in
-      guard !isNew || !unsaved.attributes.contains(attribute) else { throw .exists }
-      switch attribute {
-      case "user.reg.type":
+      switch (attribute, bytes) {
+      case (.type, let bytes?):
         guard let type = ValueType(name: String(decoding: bytes, as: UTF8.self)) else { throw .invalid }
-        try unsaved.setType(type)
-      case "user.reg.data": try unsaved.setData(bytes)
+        unsaved.setType(type)
+      case (.data, let bytes): try unsaved.setData(bytes)
       default: throw .notSupported
       }
     }

@@ -89,8 +89,8 @@ extension RegistryFileSystem {
         size.note(try file.size)
       }
       return OpenFile(
-        node: node, isWritable: isWritable, appends: flags & O_APPEND != 0, opener: caller, state: OpenFile.State(),
-        view: ViewSession(view: view, key: key, file: file))
+        node: node, view: .bytes, isWritable: isWritable, appends: flags & O_APPEND != 0, opener: caller, state: OpenFile.State(),
+        session: ViewSession(view: view, key: key, file: file))
     } catch {
       openViews.subtract(1, ordering: .relaxed)
       throw Errno(error)

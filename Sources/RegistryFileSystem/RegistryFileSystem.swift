@@ -110,7 +110,7 @@ package final class RegistryFileSystem: Sendable {
   func resolve(_ wanted: EntryName, spelled: [UInt8], in key: KeyControlBlock) throws(Errno) -> Found {
     var wanted = wanted
     if case .lost(let offset) = wanted.suffix { throw try isLost(offset, in: key) ? .unclean : .noEntry }
-    if wanted.suffix == .hashed { wanted = try lengthen(spelled, in: key) }
+    if wanted.isShortened { wanted.name = try lengthen(wanted, spelled: spelled, in: key) }
     if wanted.suffix == .none, try hasCurrentControlSet(named: wanted.name, in: key) {
       registry.retain(key)
       return Found(node: inodes.remember(.currentControlSet, of: key), name: Self.currentControlSetName)
@@ -118,8 +118,10 @@ package final class RegistryFileSystem: Sendable {
     var ordinal = 1
     var space = NameSpace.keysThenValues
     switch wanted.suffix {
-    case .none, .hashed, .lost: if wanted.name.isEmpty { space = .values }
-    case .twin(let number): ordinal = number
+    case .none, .lost: if wanted.name.isEmpty { space = .values }
+    case .twin(let number, let isHiddenValue):
+      ordinal = number
+      if isHiddenValue { space = .values }
     case .value, .raw, .type: space = .values
     }
     let isRaw = wanted.suffix == .raw
@@ -141,10 +143,14 @@ package final class RegistryFileSystem: Sendable {
       guard let found else { throw NTStatus.objectNameNotFound }
       return found
     } catch {
-      guard error == .objectNameNotFound, ordinal == 1, !isRaw, !isKeyOnly,
-        let node = inodes.lookUpUnsaved(wanted.name, in: key), let state = node.value?.withLock({ ($0.name, $0.knownType) })
+      guard error == .objectNameNotFound, ordinal == 1, !isKeyOnly, let node = inodes.lookUpUnsaved(wanted.name, in: key),
+        let state = node.value?.withLock({ ($0.name, $0.knownType, $0.unsaved?.view) })
       else { throw Errno(error) }
-      if case .type(let type) = wanted.suffix, state.1 != type {
+      // A value that is not there yet has one node: with bytes as its text both views are the same.
+      let isOther =
+        isRaw ? state.2 != .bytes && !(state.1.map { ValueCodec.showsBytes($0, as: presentation.view) } ?? false)
+          : wanted.suffix.type.map { $0 != state.1 } ?? false
+      if isOther {
         inodes.forget(node.id, count: 1)
         throw .noEntry
       }
@@ -155,22 +161,24 @@ package final class RegistryFileSystem: Sendable {
   private func isLost(_ offset: Int, in key: KeyControlBlock) throws(Errno) -> Bool {
     do throws(NTStatus) {
       if try registry.enumerateKeys(of: key, { _, _, _ in }).contains(offset) { return true }
-      return try registry.enumerateValues(of: key) { _, _ in }.contains(offset)
+      return try registry.enumerateValues(of: key) { _ in }.contains(offset)
     } catch { throw Errno(error) }
   }
 
-  /// The name that was shortened to these bytes: the child whose name encodes to them.
-  private func lengthen(_ spelled: [UInt8], in key: KeyControlBlock) throws(Errno) -> EntryName {
-    var match: EntryName?
-    func consider(_ name: UnicodeName, _ suffix: NameSuffix) {
-      guard match == nil, name.units.count > NameCodec.maximumBytes / 6 else { return }
+  /// The name that was shortened to these bytes: that of the child which encodes to them. Throws ENOENT.
+  private func lengthen(
+    _ wanted: EntryName, spelled: [UInt8], in key: KeyControlBlock
+  ) throws(Errno) -> UnicodeName {
+    var match: UnicodeName?
+    func consider(_ name: UnicodeName) {
+      guard match == nil, name.units.count >= NameCodec.fewestUnitsShortened else { return }
       var bytes: [UInt8] = []
-      NameCodec.encode(name, into: &bytes)
-      if bytes == spelled { match = EntryName(name: name, suffix: suffix) }
+      NameCodec.encode(name, suffix: wanted.suffix, into: &bytes)
+      if bytes == spelled { match = name }
     }
     do throws(NTStatus) {
-      _ = try registry.enumerateKeys(of: key) { name, _, _ in consider(name, .none) }
-      _ = try registry.enumerateValues(of: key) { name, _ in consider(name, .value) }
+      _ = try registry.enumerateKeys(of: key) { name, _, _ in consider(name) }
+      _ = try registry.enumerateValues(of: key) { consider($0.name) }
     } catch { throw Errno(error) }
     guard let match else { throw .noEntry }
     return match
@@ -221,9 +229,10 @@ package final class RegistryFileSystem: Sendable {
     let name = if let key { try decode(spelled, in: key) } else { try NameCodec.decode(spelled) }
     switch name.suffix {
     case .none: break
-    case .type, .value: if isKey { throw .invalid }
-    case .raw, .twin, .hashed, .lost: throw .invalid
+    case .type, .value, .raw: if isKey { throw .invalid }
+    case .twin, .lost: throw .invalid
     }
+    guard !name.isShortened else { throw .invalid }
     if isKey {
       guard !name.name.isEmpty, !name.name.units.contains(0x5C) else { throw .invalid }
     }

@@ -6,7 +6,7 @@ internal import Synchronization
 /// from the hive when a request comes for it; a key's control block is made anew.
 struct RestingNode {
   /// A value's type; a key's parent, by its slot.
-  private let word: UInt32
+  private var word: UInt32
   /// Bytes of a value's text.
   private let size: UInt32
   private let ordinal: UInt8
@@ -23,9 +23,13 @@ struct RestingNode {
     static let pages = Flags(rawValue: 16)
     /// `size` is known.
     static let size = Flags(rawValue: 32)
+    // Of keys; values have other uses for these bits.
     static let link = Flags(rawValue: 64)
     /// A key's `isTold`.
     static let told = Flags(rawValue: 128)
+    // Of values.
+    static let exact = Flags(rawValue: 64)
+    static let noLineEnd = Flags(rawValue: 128)
   }
 
   /// Of what has its node, or none: only a key's parent.
@@ -48,6 +52,8 @@ struct RestingNode {
     var flags: Flags = isRaw ? .raw : []
     if state.isUntyped { flags.insert(.untyped) }
     if state.isDeleted { flags.insert(.deleted) }
+    if state.isExact { flags.insert(.exact) }
+    if state.lacksLineEnd { flags.insert(.noLineEnd) }
     if state.isAttributeCached { flags.insert(.attributes) }
     if state.cachedGeneration == state.generation { flags.insert(.pages) }
     if let known = state.size, known.generation == state.generation, let bytes = UInt32(exactly: known.bytes) {
@@ -67,6 +73,8 @@ struct RestingNode {
       parent: parent, name: nil, ordinal: Int(ordinal), identity: identity, type: ValueType(rawValue: word))
     state.isUntyped = flags.contains(.untyped)
     state.isDeleted = flags.contains(.deleted)
+    state.isExact = flags.contains(.exact)
+    state.lacksLineEnd = flags.contains(.noLineEnd)
     state.isAttributeCached = flags.contains(.attributes)
     if flags.contains(.pages) { state.cachedGeneration = state.generation }
     if flags.contains(.size) { state.size = (state.generation, Int(size)) }
@@ -77,6 +85,13 @@ struct RestingNode {
   mutating func delete() {
     flags.insert(.deleted)
     flags.subtract([.pages, .size])
+  }
+
+  /// The value was set through its other view.
+  mutating func change(to type: ValueType, isExact: Bool) {
+    word = type.rawValue
+    flags.subtract([.pages, .size, .exact, .noLineEnd])
+    if isExact { flags.insert(.exact) }
   }
 
   mutating func forgetAttributes() { flags.remove(.attributes) }

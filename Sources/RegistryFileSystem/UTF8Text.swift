@@ -44,6 +44,9 @@ enum UTF8Text {
     return .valid
   }
 
+  /// Whether it is a text from its beginning to its end.
+  static func isValid(_ bytes: some RandomAccessCollection<UInt8>) -> Bool { validity(bytes) == .valid }
+
   static func validity(_ bytes: some RandomAccessCollection<UInt8>) -> Validity {
     var units: [UInt16] = []
     units.reserveCapacity(bytes.count)

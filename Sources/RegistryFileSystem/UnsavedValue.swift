@@ -25,6 +25,8 @@ final class UnsavedValue: Sendable {
   let maker: Maker
   /// What a value of its name was a moment ago; text is read as that, but a value that it replaces tells more.
   let likelyType: ValueType?
+  /// What its text shows: that of all its handles.
+  let view: ValueView
   private let content: Mutex<Content>
   // A lock of its own: a callback may take long, and meanwhile others look at the value.
   private let turn = Mutex(())
@@ -32,8 +34,9 @@ final class UnsavedValue: Sendable {
 
   /// `idleSince` is set for one that is made without a handle.
   init(
-    maker: Maker, type: ValueType?, likelyType: ValueType?, isScratch: Bool, idleSince: UInt64?, memory: ScratchMemory
+    maker: Maker, type: ValueType?, likelyType: ValueType?, isScratch: Bool, idleSince: UInt64?, view: ValueView, memory: ScratchMemory
   ) {
+    self.view = view
     self.maker = maker
     self.likelyType = likelyType
     self.memory = memory
@@ -55,11 +58,19 @@ final class UnsavedValue: Sendable {
   var type: ValueType? { content.withLock { $0.type } }
   /// The type that text is checked as while it is written: none for an untyped one, nor where exact data was given.
   var checkedType: ValueType? { content.withLock { $0.data == nil ? $0.type ?? likelyType : nil } }
-  var data: [UInt8]? { content.withLock { $0.data } }
-  /// Names of the extended attributes that are listed.
-  var attributes: [String] {
-    (data == nil ? [] : ["user.reg.data"]) + (type ?? likelyType == nil ? [] : ["user.reg.type"])
+  /// The exact data, where the text reads as it does, or none was written.
+  var data: [UInt8]? {
+    let (text, hasText, own, exact) = content.withLock { ($0.text, $0.hasText, $0.type, $0.data) }
+    guard let exact, hasText else { return exact }
+    let value = RegistryValue(type: own ?? likelyType ?? .sz, data: exact)
+    return ValueCodec.text(of: value, as: view) == text ? exact : nil
   }
+  /// The extended attributes that are listed.
+  var attributes: [ExtendedAttribute] { (data == nil ? [] : [.data]) + (type ?? likelyType == nil ? [] : [.type]) }
+  /// Its bytes are given as such.
+  var isExact: Bool { view == .bytes || data != nil }
+  /// Its text has no line end, which the file of a REG_SZ shows all the same.
+  var lacksLineEnd: Bool { content.withLock { !$0.text.isEmpty && $0.text.last != 0x0A } }
   var isScratch: Bool { content.withLock { $0.isScratch } }
   var idleSince: UInt64? { content.withLock { $0.idleSince } }
   /// Bytes of its text.
@@ -78,15 +89,15 @@ final class UnsavedValue: Sendable {
   /// in for a type that it has not. Throws what `ValueCodec.data` does.
   func value(as asked: ValueType? = nil, replacing replaced: ValueType? = nil) throws(Errno) -> RegistryValue {
     let (text, hasText, own, exact) = content.withLock { ($0.text, $0.hasText, $0.type, $0.data) }
-    let type = asked ?? own ?? replaced ?? likelyType ?? .sz
-    if let exact, !hasText || ValueCodec.text(of: RegistryValue(type: type, data: exact)) == text {
+    let type = asked ?? own ?? replaced ?? likelyType ?? (view == .bytes ? .binary : .sz)
+    if let exact, !hasText || ValueCodec.text(of: RegistryValue(type: type, data: exact), as: view) == text {
       return RegistryValue(type: type, data: exact)
     }
     if text.isEmpty, asked ?? own != nil || replaced == nil {
       // `touch NEW%dword` makes a number without data.
-      return RegistryValue(type: type, data: (try? ValueCodec.data(from: [], type: type)) ?? [])
+      return RegistryValue(type: type, data: (try? ValueCodec.data(from: [], type: type, as: view)) ?? [])
     }
-    return RegistryValue(type: type, data: try ValueCodec.data(from: text, type: type))
+    return RegistryValue(type: type, data: try ValueCodec.data(from: text, type: type, as: view))
   }
 
   /// The same, and the bytes where an untyped one has no text of its type: it must not be lost.
@@ -105,12 +116,14 @@ final class UnsavedValue: Sendable {
     try content.withLock { content throws(Errno) in
       let before = content.text.count
       let start = offset ?? before
-      guard start >= 0, start <= limit, bytes.count <= limit - start else { throw .fileTooLarge }
+      guard start >= 0, start <= limit, bytes.count <= limit - start, start - before <= TextChange.largestGap else {
+        throw .fileTooLarge
+      }
       if content.isScratch { try memory.reserve(max(0, start + bytes.count - before)) }
       let overwritten = Array(content.text[min(start, before)..<min(start + bytes.count, before)])
       TextChange.write(bytes, at: start, in: &content.text)
       do throws(Errno) {
-        if let type { try ValueCodec.check(beginning: content.text, type: type) }
+        if let type { try ValueCodec.check(beginning: content.text, type: type, as: view) }
       } catch {
         content.text.replaceSubrange(min(start, before)..<min(start + bytes.count, before), with: overwritten)
         content.text.removeLast(content.text.count - before)
@@ -124,23 +137,20 @@ final class UnsavedValue: Sendable {
   /// Throws ENOSPC as `write` does.
   func resize(to size: Int) throws(Errno) {
     try content.withLock { content throws(Errno) in
+      guard size - content.text.count <= TextChange.largestGap else { throw .fileTooLarge }
       if content.isScratch { try memory.reserve(size - content.text.count) }
       TextChange.resize(&content.text, to: size)
       content.hasText = true
     }
   }
 
-  /// Throws what `ValueCodec.data` does when the text there is none of `type`.
-  func setType(_ type: ValueType) throws(Errno) {
-    let (text, exact) = content.withLock { ($0.text, $0.data) }
-    let isExact = exact.map { ValueCodec.text(of: RegistryValue(type: type, data: $0)) == text } ?? false
-    if !text.isEmpty, !isExact { _ = try ValueCodec.data(from: text, type: type) }
-    content.withLock { $0.type = type }
-  }
+  /// The text that is there is looked at when it is set: exact data may come after the type.
+  func setType(_ type: ValueType) { content.withLock { $0.type = type } }
 
-  func setData(_ data: [UInt8]) throws(Errno) {
+  /// Nil: the text counts.
+  func setData(_ data: [UInt8]?) throws(Errno) {
     try content.withLock { content throws(Errno) in
-      if content.isScratch { try memory.reserve(data.count - (content.data?.count ?? 0)) }
+      if content.isScratch { try memory.reserve((data?.count ?? 0) - (content.data?.count ?? 0)) }
       content.data = data
     }
   }

@@ -1,5 +1,15 @@
 package import Executive
 
+/// How a file shows its value.
+package enum ValueView: Hashable, Sendable {
+  /// Text by the value's type.
+  case text
+  /// Text whose numbers are `0x` and every hexadecimal digit.
+  case hexadecimal
+  /// The bytes, whatever the type: `%raw`.
+  case bytes
+}
+
 /// Between a value's data and the text of its file; one table of types, see SEMANTICS.md, Text.
 package enum ValueCodec {
   private enum Form {
@@ -9,21 +19,22 @@ package enum ValueCodec {
     case bytes
   }
 
-  private static func form(_ type: ValueType) -> Form {
+  private static func form(_ type: ValueType, _ view: ValueView) -> Form {
+    guard view != .bytes else { return .bytes }
     switch type {
-    case .sz, .expandSz: .string(terminated: true)
-    case .link: .string(terminated: false)
-    case .multiSz: .strings
-    case .dword: .number(bytes: 4, bigEndian: false)
-    case .dwordBigEndian: .number(bytes: 4, bigEndian: true)
-    case .qword: .number(bytes: 8, bigEndian: false)
-    default: .bytes
+    case .sz, .expandSz: return .string(terminated: true)
+    case .link: return .string(terminated: false)
+    case .multiSz: return .strings
+    case .dword: return .number(bytes: 4, bigEndian: false)
+    case .dwordBigEndian: return .number(bytes: 4, bigEndian: true)
+    case .qword: return .number(bytes: 8, bigEndian: false)
+    default: return .bytes
     }
   }
 
   /// The text of the file: the best that can be shown, whatever the data.
-  package static func text(of value: RegistryValue) -> [UInt8] {
-    switch form(value.type) {
+  package static func text(of value: RegistryValue, as view: ValueView = .text) -> [UInt8] {
+    switch form(value.type, view) {
     case .bytes: return value.data
     case .string(let isTerminated):
       guard !value.data.isEmpty else { return [] }
@@ -49,25 +60,27 @@ package enum ValueCodec {
       var number: UInt64 = 0
       let bytes = value.data.prefix(value.data.count > width ? 8 : width)
       for byte in isBigEndian ? Array(bytes) : bytes.reversed() { number = number << 8 | UInt64(byte) }
-      return Array("\(number)\n".utf8)
+      guard view == .hexadecimal else { return Array("\(number)\n".utf8) }
+      let digits = String(number, radix: 16)
+      return Array("0x\(String(repeating: "0", count: max(0, 2 * width - digits.utf8.count)))\(digits)\n".utf8)
     }
   }
 
   /// Bytes of the text, counted without making it.
-  package static func textSize(of value: RegistryValue) -> Int {
-    switch form(value.type) {
+  package static func textSize(of value: RegistryValue, as view: ValueView = .text) -> Int {
+    switch form(value.type, view) {
     case .bytes: return value.data.count
-    case .number: return text(of: value).count
+    case .number: return text(of: value, as: view).count
     case .string, .strings: break
     }
     return value.data.withUnsafeBytes { bytes in
       var count = bytes.count / 2
       guard !bytes.isEmpty else { return 0 }
       func unit(_ index: Int) -> UInt16 { UInt16(littleEndian: bytes.loadUnaligned(fromByteOffset: index * 2, as: UInt16.self)) }
-      let isTerminated = if case .string(terminated: false) = form(value.type) { false } else { true }
+      let isTerminated = if case .string(terminated: false) = form(value.type, view) { false } else { true }
       if isTerminated, count > 0, unit(count - 1) == 0 { count -= 1 }
       // A list whose last string has its terminator needs no line end more.
-      let hasLineEnd = if case .strings = form(value.type) { count == 0 || unit(count - 1) == 0 } else { false }
+      let hasLineEnd = if case .strings = form(value.type, view) { count == 0 || unit(count - 1) == 0 } else { false }
       var size = hasLineEnd ? 0 : 1
       var index = 0
       while index < count {
@@ -89,14 +102,30 @@ package enum ValueCodec {
   }
 
   /// Whether the text alone gives the data back; if not, `user.reg.data` carries the bytes.
-  package static func isLossless(_ value: RegistryValue) -> Bool {
-    if case .bytes = form(value.type) { return true }
-    return (try? data(from: text(of: value), type: value.type)) == value.data
+  package static func isLossless(_ value: RegistryValue, as view: ValueView = .text) -> Bool {
+    if showsBytes(value.type, as: view) { return true }
+    return (try? data(from: text(of: value, as: view), type: value.type, as: view)) == value.data
+  }
+
+  /// Whether the file holds the data itself.
+  static func showsBytes(_ type: ValueType, as view: ValueView) -> Bool {
+    if case .bytes = form(type, view) { true } else { false }
+  }
+
+  static func isNumber(_ type: ValueType, as view: ValueView) -> Bool {
+    if case .number = form(type, view) { true } else { false }
+  }
+
+  /// Bytes of the longest text that `count` bytes of data can be: each character of two bytes takes three at most.
+  static func longestText(forData count: Int, type: ValueType, as view: ValueView) -> Int {
+    showsBytes(type, as: view) ? count : count / 2 * 3 + 1
   }
 
   /// Reads a whole text. Throws EINVAL or ERANGE for a number that is none, EILSEQ for text that is not UTF-8.
-  package static func data(from text: [UInt8], type: ValueType) throws(Errno) -> [UInt8] {
-    switch form(type) {
+  package static func data(
+    from text: [UInt8], type: ValueType, as view: ValueView = .text
+  ) throws(Errno) -> [UInt8] {
+    switch form(type, view) {
     case .bytes: return text
     case .string(let isTerminated):
       guard !text.isEmpty else { return [] }
@@ -124,8 +153,10 @@ package enum ValueCodec {
   }
 
   /// Whether more bytes may still make a text of `type` of this beginning. Throws what `data(from:type:)` would.
-  package static func check(beginning text: [UInt8], type: ValueType) throws(Errno) {
-    switch form(type) {
+  package static func check(
+    beginning text: [UInt8], type: ValueType, as view: ValueView = .text
+  ) throws(Errno) {
+    switch form(type, view) {
     case .bytes: return
     case .string, .strings:
       guard UTF8Text.validity(text) != .invalid else { throw .illegalSequence }

@@ -113,7 +113,7 @@ struct HiveMount {
     let presentation = Presentation(
       userID: options.userID ?? getuid(), groupID: options.groupID ?? getgid(), umask: options.umask,
       fileMask: options.fileMask, directoryMask: options.directoryMask, isReadOnly: options.isReadOnly,
-      showsCurrentControlSet: options.showsCurrentControlSet)
+      showsCurrentControlSet: options.showsCurrentControlSet, view: options.view, listsTypes: options.listsTypes)
     let (title, inSystemLog) = (title, isDaemon)
     let scratchMemory = ScratchMemory()
     let handler = MountHandler(

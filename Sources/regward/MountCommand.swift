@@ -25,9 +25,12 @@ struct MountCommand: ParsableCommand {
 
       Options for -o, parted by commas: ro, rw, force, policy=FILE, log=FILE, log-to=PLACE, log-format=FORMAT, log-ops=OPERATIONS, \
       log-processes, at=NAME, ccs=off, sync=WHEN, scratch=off, allow_other, uid=N, gid=N, umask=OCTAL, fmask=OCTAL, dmask=OCTAL, \
-      fsname=TEXT, and the generic ones of mount(8).
+      fsname=TEXT, raw, numbers=BASE, typesuffix, and the generic ones of mount(8).
 
       A SYSTEM hive shows CurrentControlSet, a link to the control set that Select\\Current names; ccs=off leaves it out.
+
+      A value's file is text by its type, and numbers=hex writes its numbers as 0x and digits. With raw every file is the value's \
+      bytes, and a new one REG_BINARY. With typesuffix names are listed with their type: Start%dword.
 
       A change survives the end of this program as soon as its system call returns. It survives power loss when sync=WHEN says: \
       op, when its call returns; fsync, with the next fsync in its hive, the default; unmount, when it is brought to the hive's \

@@ -45,12 +45,12 @@ struct MountExport {
       return nil
     }
     switch decoded.suffix {
-    case .none, .value, .type: return decoded.name
-    case .hashed:
+    case .none where decoded.isShortened, .value where decoded.isShortened, .type where decoded.isShortened:
       let descriptor = openat(directory, text(file), O_RDONLY | O_CLOEXEC)
       defer { if descriptor >= 0 { close(descriptor) } }
       if descriptor >= 0, let whole = attribute("user.reg.name", of: descriptor) { return try? NameCodec.decode(whole).name }
       export.lose("\(key.text): \(text(file)): \(Console.reason(errno))")
+    case .none, .value, .type: return decoded.name
     case .twin, .raw, .lost: export.lose("\(key.text): \(text(file)) has no name of its own; it is left out")
     }
     return nil

@@ -25,7 +25,7 @@ enum OperationWord: String, CaseIterable {
     case .query: return value.map { .queryValueKey(key: reference, valueName: $0) }
     case .delete: return .deleteKey(key: reference)
     case .rename: return newName.map { .renameKey(key: reference, newName: $0) }
-    case .setTime: return .setInformationKey(key: reference, lastWriteTime: .now())
+    case .setTime: return .setInformationKey(key: reference, information: .lastWriteTime(.now()))
     case .security: return .setKeySecurity(key: reference, securityInformation: 0, descriptor: [])
     case .restore: return .restoreKey(key: reference, sourceFile: "", flags: 0)
     case .replace: return .replaceKey(key: reference, newFile: "", oldFile: "")

@@ -397,8 +397,8 @@ final class Note: Sendable {
     _ = try registry.query(key, by: somebody)
     _ = try registry.queryValue(of: key, named: "v", by: somebody) { () throws(NTStatus) in }
     _ = try registry.querySecurity(of: key, by: somebody)
-    _ = try registry.enumerate(registry.root, by: somebody, keys: { _, _, _ in }, values: { _, _ in })
-    _ = try registry.enumerate(key, by: somebody, keys: { _, _, _ in }, values: { _, _ in })
+    _ = try registry.enumerate(registry.root, by: somebody, keys: { _, _, _ in }, values: { _ in })
+    _ = try registry.enumerate(key, by: somebody, keys: { _, _, _ in }, values: { _ in })
     try registry.flushKey(key, by: somebody)
     let object = try registry.openKey(key, by: somebody)
     registry.closeKey(object, by: somebody)
@@ -427,7 +427,7 @@ final class Note: Sendable {
     var names: [String] = []
     _ = try registry.enumerate(
       registry.root, by: somebody, keys: { name, _, _ in names.append("k" + name.description) },
-      values: { name, _ in names.append("v" + name.description) })
+      values: { names.append("v" + $0.name.description) })
     #expect(names == ["ka", "kc", "vb", "vc"])
     #expect(throws: NTStatus.accessDenied) { _ = try registry.query(registry.root, by: somebody) }
     #expect(throws: NTStatus.accessDenied) { _ = try registry.querySecurity(of: registry.root, by: somebody) }

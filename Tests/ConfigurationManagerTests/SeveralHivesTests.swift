@@ -221,7 +221,7 @@ final class Folder {
           isBegun.wait()
           for _ in 0..<100 { sched_yield() }
         },
-        values: { name, _ in isListed = isListed || name == late })
+        values: { isListed = isListed || $0.name == late })
       writer?.join()
       #expect(try !isListed && registry.exists(late, in: parent, among: .values))
     }

@@ -1,5 +1,6 @@
 import ConfigurationManager
 import FUSEServer
+import RegistryFileSystem
 import Testing
 
 @Suite("Mount options")
@@ -41,6 +42,15 @@ struct MountOptionsTests {
     #expect(try MountOptions(parsing: ["scratch=off,scratch=on"]).usesScratchNames)
   }
 
+  @Test("how values look") func views() throws {
+    let plain = try MountOptions(parsing: ["numbers=decimal"])
+    #expect(plain.view == .text && !plain.listsTypes)
+    #expect(try MountOptions(parsing: ["numbers=hex"]).view == .hexadecimal)
+    #expect(try MountOptions(parsing: ["numbers=hex,numbers=decimal"]).view == .text)
+    #expect(try MountOptions(parsing: ["raw,numbers=hex"]).view == .bytes)
+    #expect(try MountOptions(parsing: ["typesuffix"]).listsTypes)
+  }
+
   @Test(
     "commas and backslashes",
     arguments: [
@@ -67,6 +77,8 @@ struct MountOptionsTests {
       ("policy", "option policy needs a value: policy=…"), ("log=", "option log needs a value: log=…"),
       ("uid", "option uid needs a value: uid=…"), ("ro=1", "option ro takes no value"),
       ("scratch", "option scratch is scratch=on or scratch=off"), ("scratch=no", "option scratch is scratch=on or scratch=off"),
+      ("numbers=octal", "option numbers: octal is none of decimal, hex"), ("numbers", "option numbers needs a value: numbers=…"),
+      ("raw=1", "option raw takes no value"), ("typesuffix=1", "option typesuffix takes no value"),
       ("log-processes=1", "option log-processes takes no value"),
       ("uid=root", "option uid: root is not a decimal number"), ("gid=-1", "option gid: -1 is not a decimal number"),
       ("uid=4294967296", "option uid: 4294967296 is not a decimal number"),

@@ -2,7 +2,8 @@
 """check_events.py BINARY [--only NAME,…] [--operations N]
 
 Drives real mounts of sample hives and reads what they tell: every format, every kind of sink, receivers that do not read, go away and
-come back, which operations are told, and `regward events` on logs and mounts. N is how many operations the flood has (20,000). Needs
+come back, which operations are told, and `regward events` on logs and mounts
+(SEMANTICS 6.20 to 6.23). N is how many operations the flood has (20,000). Needs
 root.
 
 BINARY is regward; make-hive-samples lies beside it. Prints PASS or FAIL and a name for each check and closes with

@@ -30,6 +30,7 @@ private func encoded(_ name: UnicodeName, _ suffix: NameSuffix = .none) -> Strin
     ("v%expand_sz", .type(.expandSz)), ("v%multi_sz", .type(.multiSz)), ("v%dword", .type(.dword)),
     ("v%dword_be", .type(.dwordBigEndian)), ("v%qword", .type(.qword)), ("v%binary", .type(.binary)),
     ("v%none", .type(.none)), ("v%link", .type(.link)), ("v%0xffff0012", .type(ValueType(rawValue: 0xFFFF_0012))),
+    ("v%val%dup3", .twin(3, isHiddenValue: true)),
   ])
   func readsSuffixes(file: String, suffix: NameSuffix) throws {
     #expect(try NameCodec.decode(Array(file.utf8)) == EntryName(name: "v", suffix: suffix))
@@ -41,7 +42,10 @@ private func encoded(_ name: UnicodeName, _ suffix: NameSuffix = .none) -> Strin
     #expect(try NameCodec.decode(Array("%40%dword".utf8)) == EntryName(name: "@", suffix: .type(.dword)))
   }
 
-  @Test(arguments: ["v%", "v%x", "v%dup1", "v%dup", "v%sz%sz", "v%0x", "v%DWORD", "%u12"])
+  @Test(arguments: [
+    "v%", "v%x", "v%dup1", "v%dup", "v%dup+2", "v%sz%sz", "v%0x", "v%0x+1", "v%0x100000000", "v%DWORD", "%u12", "v%lost0x-1",
+    "v%~0123456789abcde", "v%~0123456789abcdeg", "v%~0123456789abcdef0", "v%~0123456789abcdef0sz", "v%~0123456789abcdef%", "v%~0123456789abcdef%x",
+  ])
   func refusesUnknownSuffixes(file: String) {
     #expect(throws: Errno.invalid) { try NameCodec.decode(Array(file.utf8)) }
   }
@@ -58,6 +62,32 @@ private func encoded(_ name: UnicodeName, _ suffix: NameSuffix = .none) -> Strin
     #expect(a.utf8.count <= 1024 && a.contains("%~"))
     #expect(a.utf8.prefix(900).elementsEqual(String(repeating: "長", count: 300).utf8))
     #expect(encoded(UnicodeName(String(repeating: "x", count: 1024))).utf8.count == 1024)
+  }
+
+  /// SEMANTICS 2.11: with a suffix a name may be too long that is not without it.
+  @Test(arguments: [NameSuffix.none, .value, .raw, .type(.expandSz), .type(ValueType(rawValue: .max)), .twin(65535, isHiddenValue: true)])
+  func aShortenedNameKeepsItsSuffix(suffix: NameSuffix) throws {
+    for length in [1008, 1015, 1021, 1024, 1025, 3000, 16383] {
+      let file = encoded(UnicodeName(String(repeating: "x", count: length)), suffix)
+      #expect(file.utf8.count <= 1024)
+      let name = try NameCodec.decode(Array(file.utf8))
+      #expect(name.suffix == suffix)
+      #expect(name.isShortened == file.contains("%~"))
+      #expect(name.name.units.count == (name.isShortened ? 900 : length))
+    }
+  }
+
+  /// SEMANTICS 2.11: neither a character nor an escape is cut.
+  @Test(arguments: ["x", "é", "長", "\u{10438}", "\u{1}", "%", "a長", "ab\u{10438}c"])
+  func aShortenedNameIsCutBetweenCharacters(part: String) throws {
+    for shift in 0..<8 {
+      let whole = String(repeating: "y", count: shift) + String(repeating: part, count: 1200)
+      let name = try NameCodec.decode(Array(encoded(UnicodeName(whole)).utf8))
+      #expect(name.isShortened && whole.utf16.starts(with: name.name.units))
+    }
+    let surrogates = UnicodeName(units: Array(repeating: 0xDC01, count: 300))
+    let cut = try NameCodec.decode(Array(encoded(surrogates).utf8))
+    #expect(cut.isShortened && surrogates.units.starts(with: cut.name.units))
   }
 }
 
@@ -94,6 +124,32 @@ private func encoded(_ name: UnicodeName, _ suffix: NameSuffix = .none) -> Strin
     #expect(String(decoding: ValueCodec.text(of: value), as: UTF8.self) == text)
     #expect(!ValueCodec.isLossless(value))
     #expect(ValueCodec.textSize(of: value) == ValueCodec.text(of: value).count)
+  }
+
+  /// SEMANTICS 3.4 and 3.10.
+  @Test(arguments: [
+    (ValueType.dword, [0x2A, 0, 0, 0], "0x0000002a\n"), (.dwordBigEndian, [0xFF, 0, 1, 2], "0xff000102\n"),
+    (.qword, [1, 0, 0, 0, 0, 0, 0, 0x80], "0x8000000000000001\n"), (.dword, [], ""), (.sz, utf16("10\0"), "10\n"),
+  ] as [(ValueType, [UInt8], String)])
+  func hexadecimalNumbers(type: ValueType, data: [UInt8], text: String) throws {
+    let value = RegistryValue(type: type, data: data)
+    let shown = ValueCodec.text(of: value, as: .hexadecimal)
+    #expect(String(decoding: shown, as: UTF8.self) == text)
+    #expect(ValueCodec.textSize(of: value, as: .hexadecimal) == shown.count)
+    #expect(ValueCodec.isLossless(value, as: .hexadecimal) == !data.isEmpty)
+    if !data.isEmpty { #expect(try ValueCodec.data(from: shown, type: type, as: .hexadecimal) == data) }
+  }
+
+  /// SEMANTICS 2.8: every data, whatever the type.
+  @Test(arguments: [ValueType.sz, .expandSz, .multiSz, .dword, .qword, .link, .binary, ValueType(rawValue: 77)])
+  func bytesAreBytes(type: ValueType) throws {
+    for data in [[], [0], [0x61, 0, 0x62], [0xFF, 0xD8], [0x0A]] as [[UInt8]] {
+      let value = RegistryValue(type: type, data: data)
+      #expect(ValueCodec.text(of: value, as: .bytes) == data && ValueCodec.textSize(of: value, as: .bytes) == data.count)
+      #expect(try ValueCodec.data(from: data, type: type, as: .bytes) == data)
+      #expect(ValueCodec.isLossless(value, as: .bytes))
+      try ValueCodec.check(beginning: data, type: type, as: .bytes)
+    }
   }
 
   @Test(arguments: [

@@ -5,7 +5,7 @@ import RegistryFileSystem
 import Synchronization
 import Testing
 
-/// The commands that `regward import` is made of (SEMANTICS.md 1.8, 10.11), and what removed values are for those who have them open.
+/// The commands that `regward import` is made of (SEMANTICS.md 1.8, 11.11), and what removed values are for those who have them open.
 @Suite struct EditTests {
   private func say(_ lines: String, _ fixture: Fixture, by caller: Caller? = nil) throws -> String {
     let caller = caller ?? fixture.caller

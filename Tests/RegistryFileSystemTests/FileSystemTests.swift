@@ -40,14 +40,22 @@ final class Fixture: RegistryCallback, KernelCache, ControlHandler {
   /// One that is there as long as a test runs.
   static let ownThread = Int32(getpid())
 
-  convenience init(usesScratchNames: Bool = true, scratchLimit: Int = 1 << 20) throws {
+  convenience init(
+    usesScratchNames: Bool = true, scratchLimit: Int = 1 << 20, largestText: Int = 1 << 21, view: ValueView = .text,
+    listsTypes: Bool = false
+  ) throws {
     let device = MemoryDevice(name: "memory", [])
     try Hive.format(device: device, minorVersion: 5)
-    try self.init(device, usesScratchNames: usesScratchNames, scratchLimit: scratchLimit)
+    try self.init(
+      device, usesScratchNames: usesScratchNames, scratchLimit: scratchLimit, largestText: largestText, view: view,
+      listsTypes: listsTypes)
   }
 
   /// Over the hive on `device`.
-  init(_ device: MemoryDevice, usesScratchNames: Bool = true, scratchLimit: Int = 1 << 20) throws {
+  init(
+    _ device: MemoryDevice, usesScratchNames: Bool = true, scratchLimit: Int = 1 << 20, largestText: Int = 1 << 21,
+    view: ValueView = .text, listsTypes: Bool = false
+  ) throws {
     memory = ScratchMemory(limit: scratchLimit)
     let stack = CallbackStack()
     registry = Registry(
@@ -56,8 +64,10 @@ final class Fixture: RegistryCallback, KernelCache, ControlHandler {
     let mask = NotifyClass.preSetValueKey.bit | NotifyClass.postSetValueKey.bit | NotifyClass.preDeleteValueKey.bit
     _ = try stack.register(self, altitude: try #require(Altitude("1")), interests: mask)
     let fs = RegistryFileSystem(
-      registry: registry, presentation: Presentation(userID: 0, groupID: 0, umask: 0o022, isReadOnly: false),
-      largestText: 1 << 20, handler: self, usesScratchNames: usesScratchNames, scratchMemory: memory,
+      registry: registry,
+      presentation: Presentation(
+        userID: 0, groupID: 0, umask: 0o022, isReadOnly: false, view: view, listsTypes: listsTypes),
+      largestText: largestText, handler: self, usesScratchNames: usesScratchNames, scratchMemory: memory,
       whenLost: { [unowned self] value in lost.withLock { $0.append(value.description) } },
       now: { [unowned self] in time.withLock { $0 } })
     fs.attach(self)
@@ -479,6 +489,9 @@ final class Fixture: RegistryCallback, KernelCache, ControlHandler {
     #expect(throws: Errno.invalid) { _ = try fs.makeDirectory("@", in: 1, by: fixture.caller) }
     #expect(throws: Errno.nameTooLong) {
       _ = try fs.makeDirectory(String(repeating: "a", count: 256), in: 1, by: fixture.caller)
+    }
+    for name in ["a%~0123456789abcdef", "a%~0123456789abcdef%sz", "a%dup2", "a%lost0x20"] {
+      #expect(throws: Errno.invalid) { _ = try fs.create(name, in: 1, flags: writeOnly, by: fixture.caller) }
     }
     _ = try fs.makeDirectory(String(repeating: "長", count: 255), in: 1, by: fixture.caller)
   }

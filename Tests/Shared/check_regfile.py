@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """check_regfile.py REGWARD [SHARED] [--only NAME,…]
 
-`regward export` and `regward import` (SEMANTICS.md 10). Every hive of SHARED/hives/real and craft/edge_* is exported, the text imported
+`regward export` and `regward import` (SEMANTICS 11.9 to 11.12). Every hive of SHARED/hives/real and craft/edge_* is exported, the text imported
 through a mount into an empty hive, and both dumps compared without times, security and classes; an export of that mount must be the same
 text again. What the text cannot carry must have been told. Then single cases: refusals, errors, --dry-run, --keep-going, links; and
 hivexregedit (libwin-hivex-perl), an independent reader and writer, in both directions. Needs root and /dev/fuse.

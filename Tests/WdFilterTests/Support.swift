@@ -19,7 +19,7 @@ func create(_ name: String) -> RegistryOperation {
 }
 func open(_ name: String) -> RegistryOperation { .openKey(key: key(name), desiredAccess: 0x20019) }
 func delete(_ name: String) -> RegistryOperation { .deleteKey(key: key(name)) }
-func touch(_ name: String) -> RegistryOperation { .setInformationKey(key: key(name), lastWriteTime: .now()) }
+func touch(_ name: String) -> RegistryOperation { .setInformationKey(key: key(name), information: .lastWriteTime(.now())) }
 func rename(_ name: String, _ newName: String) -> RegistryOperation {
   .renameKey(key: key(name), newName: UnicodeName(newName))
 }

@@ -29,7 +29,7 @@ package struct ValueNode: Sendable {
 
   let sizeField: UInt32
   let data: CellIndex
-  let flags: UInt16
+  package let flags: UInt16
   let nameLength: Int
   let body: Cell
 
