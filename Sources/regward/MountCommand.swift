@@ -21,7 +21,7 @@ struct MountCommand: ParsableCommand {
       op, when its call returns; fsync, with the next fsync in its hive, the default; unmount, when it is brought to the hive's \
       file, and fsync does nothing.
 
-      Temporary files of editors and copy tools stay in memory until they are renamed (SEMANTICS.md, 10); scratch=off makes values of \
+      Temporary files of editors and copy tools stay in memory until they are renamed (SEMANTICS.md, 11); scratch=off makes values of \
       them at once.
 
       Exit status, as of mount(8): 0 mounted, 1 wrong usage or policy, 2 system error, 32 not mounted.

@@ -28,7 +28,7 @@ struct MountOptionsTests {
     #expect(throws: MountOptions.Problem.self) { _ = try MountOptions(parsing: ["sync=never"]) }
   }
 
-  @Test("temporary files stay in memory, unless scratch=off (SEMANTICS.md, 10.5)") func scratch() throws {
+  @Test("temporary files stay in memory, unless scratch=off (SEMANTICS.md, 11.5)") func scratch() throws {
     #expect(try MountOptions(parsing: [""]).usesScratchNames)
     #expect(try MountOptions(parsing: ["scratch=on,scratch=off"]).usesScratchNames == false)
     #expect(try MountOptions(parsing: ["scratch=off,scratch=on"]).usesScratchNames)

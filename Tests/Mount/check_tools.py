@@ -3,7 +3,7 @@
 
 Changes values with the programs that people use, through a real mount: afterwards the value must have the new text and its old type, the
 key must hold what the table says, and the event log that many SetValues. Then the same on values that the policy protects: refused,
-the value as it was, nothing left in the key (SEMANTICS.md, 10). BIN-DIRECTORY holds regward and make-hive-samples. Needs root and
+the value as it was, nothing left in the key (SEMANTICS.md, 11). BIN-DIRECTORY holds regward and make-hive-samples. Needs root and
 the packages of `mount_check_packages`.
 
 Prints PASS or FAIL and a name for each check and closes with `N passed, N failed`; exits with 1 when anything failed. --measure prints
@@ -314,10 +314,10 @@ def others(mount):
     descriptor = os.open(swap, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
     os.write(descriptor, b'\x80\x00')
     os.fsync(descriptor)
-    check('10.5 a scratch file is listed, read and synced', sorted(os.listdir(mount.at('Free'))) == ['.Start.swp', 'Start'] and read(swap) == b'\x80\x00'
+    check('11.5 a scratch file is listed, read and synced', sorted(os.listdir(mount.at('Free'))) == ['.Start.swp', 'Start'] and read(swap) == b'\x80\x00'
           and os.stat(swap).st_size == 2)
-    check('10.7 status counts it', mount.status()['unsaved']['values'] == 1 and mount.status()['unsaved']['scratchBytes'] == 2, mount.status()['unsaved'])
-    check('10.5 nothing is told of it', mount.events() == [])
+    check('11.7 status counts it', mount.status()['unsaved']['values'] == 1 and mount.status()['unsaved']['scratchBytes'] == 2, mount.status()['unsaved'])
+    check('11.5 nothing is told of it', mount.events() == [])
     for flags, wanted in [(1, errno.EEXIST), (2, errno.EINVAL)]:
         check('5.8 renameat2 with %d onto the value' % flags, renameat2(swap, start, flags) == wanted)
         check('5.8 renameat2 with %d of the value' % flags, renameat2(start, swap, flags) == wanted)
@@ -326,9 +326,9 @@ def others(mount):
     check('5.7 renameat2 of keys', [renameat2(mount.at('Keys', 'one'), mount.at('Keys', 'two'), flags) for flags in (0, 1, 2)]
           == [errno.EEXIST, errno.EEXIST, errno.EINVAL] and renameat2(mount.at('Keys', 'one'), mount.at('Keys', 'three'), 1) == 0)
     os.close(descriptor)
-    check('10.6 it is promoted', wait_until(lambda: mount.status()['unsaved']['promoted'] == before['promoted'] + 1, 10), mount.status()['unsaved'])
-    check('10.6 as a REG_BINARY', type_of(swap) == 'REG_BINARY' and read(swap) == b'\x80\x00')
-    check('10.6 and told', [name_of(event) for event in mount.events()] == ['.Start.swp'])
+    check('11.6 it is promoted', wait_until(lambda: mount.status()['unsaved']['promoted'] == before['promoted'] + 1, 10), mount.status()['unsaved'])
+    check('11.6 as a REG_BINARY', type_of(swap) == 'REG_BINARY' and read(swap) == b'\x80\x00')
+    check('11.6 and told', [name_of(event) for event in mount.events()] == ['.Start.swp'])
     os.unlink(swap)
     try: outcome = os.symlink('me@here.1', mount.at('Free', '.#Start'))
     except OSError as error: outcome = error.errno
@@ -336,21 +336,21 @@ def others(mount):
     lost = mount.status()['unsaved']['lost']
     write(mount.at('Hardened', 'Start~'), b'kept in mind\n')
     mount.events()
-    check('10.6 a refused promotion is counted', wait_until(lambda: mount.status()['unsaved']['lost'] == lost + 1, 10), mount.status()['unsaved'])
-    check('10.6 told', [name_of(event) for event in mount.events() if is_denied(event)] == ['Start~'])
-    check('10.6 and gone', os.listdir(mount.at('Hardened')) == ['Start'] and not os.path.exists(mount.at('Hardened', 'Start~')))
+    check('11.6 a refused promotion is counted', wait_until(lambda: mount.status()['unsaved']['lost'] == lost + 1, 10), mount.status()['unsaved'])
+    check('11.6 told', [name_of(event) for event in mount.events() if is_denied(event)] == ['Start~'])
+    check('11.6 and gone', os.listdir(mount.at('Hardened')) == ['Start'] and not os.path.exists(mount.at('Hardened', 'Start~')))
     write(mount.at('Free', 'sedAbCdEf'), b'at the end\n')
 
 
 def at_the_end(mount):
-    check('10.6 what was in memory at the unmount is in the hive', read(mount.at('Free', 'sedAbCdEf')) == b'at the end\n')
+    check('11.6 what was in memory at the unmount is in the hive', read(mount.at('Free', 'sedAbCdEf')) == b'at the end\n')
     mount.unmount()
     mount.options = ',scratch=off'
     mount.mount('enforce')
     put(mount, 'Free', 'REG_DWORD')
     mount.events()
     write(mount.at('Free', 'sedAbCdEf'), b'7\n')
-    check('10.5 scratch=off: a value at once', [name_of(event) for event in mount.events()] == ['sedAbCdEf'])
+    check('11.5 scratch=off: a value at once', [name_of(event) for event in mount.events()] == ['sedAbCdEf'])
 
 
 def main():

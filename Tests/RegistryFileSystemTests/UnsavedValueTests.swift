@@ -71,9 +71,9 @@ extension Fixture {
   }
 }
 
-@Suite("Values that are made and not in the hive yet (SEMANTICS.md, 10.1 to 10.3)")
+@Suite("Values that are made and not in the hive yet (SEMANTICS.md, 11.1 to 11.3)")
 struct UnsavedValueTests {
-  @Test("10.1: an untyped text is not looked at before the close, and is EILSEQ then")
+  @Test("11.1: an untyped text is not looked at before the close, and is EILSEQ then")
   func untypedBytes() throws {
     let fixture = try Fixture()
     let isClosed = try fixture.write([0x80, 0xFF], to: "v")
@@ -82,7 +82,7 @@ struct UnsavedValueTests {
     #expect(fixture.setCount == 0)
   }
 
-  @Test("10.1: bytes become a value when its type is set before the close, as cp -a does")
+  @Test("11.1: bytes become a value when its type is set before the close, as cp -a does")
   func typedBeforeTheClose() throws {
     let fixture = try Fixture()
     let (_, file) = try fixture.fs.create("v", in: 1, flags: writeOnly | exclusive, by: fixture.caller)
@@ -99,7 +99,7 @@ struct UnsavedValueTests {
     #expect(fixture.setCount == 1)
   }
 
-  @Test("10.2: exact data counts while the text reads as it does, in whatever order they come", arguments: [0, 1, 2])
+  @Test("11.2: exact data counts while the text reads as it does, in whatever order they come", arguments: [0, 1, 2])
   func exactData(order: Int) throws {
     let fixture = try Fixture()
     let data: [UInt8] = [1, 2, 3, 4, 5, 6, 7, 8]
@@ -122,7 +122,7 @@ struct UnsavedValueTests {
     #expect(fixture.setCount == 1)
   }
 
-  @Test("10.2: another text comes before exact data")
+  @Test("11.2: another text comes before exact data")
   func textOverData() throws {
     let fixture = try Fixture()
     _ = try fixture.fs.makeNode("v", in: 1, mode: regular, by: fixture.caller)
@@ -154,7 +154,7 @@ struct UnsavedValueTests {
     #expect(fixture.setCount == 0)
   }
 
-  @Test("10.3: its handles share the text, and go on with it when it is saved")
+  @Test("11.3: its handles share the text, and go on with it when it is saved")
   func handles() throws {
     let fixture = try Fixture()
     let (entry, maker) = try fixture.fs.create("v", in: 1, flags: readWrite, by: fixture.caller)
@@ -209,7 +209,7 @@ struct UnsavedValueTests {
     #expect(fixture.memory.counters == ScratchMemory.Counters())
   }
 
-  @Test("10.1: only the last writing handle sets what nobody has written")
+  @Test("11.1: only the last writing handle sets what nobody has written")
   func severalWriters() throws {
     let fixture = try Fixture()
     let (entry, maker) = try fixture.fs.create("v", in: 1, flags: writeOnly, by: fixture.caller)
@@ -220,7 +220,7 @@ struct UnsavedValueTests {
     #expect(fixture.setCount == 1)
   }
 
-  @Test("10.3: what settles it while somebody is judged leaves him the value that it has become")
+  @Test("11.3: what settles it while somebody is judged leaves him the value that it has become")
   func settledMeanwhile() throws {
     let fixture = try Fixture()
     func makeAndPromoteInTheNextJudgement() throws -> UInt64 {
@@ -250,7 +250,7 @@ struct UnsavedValueTests {
     #expect(try fixture.stored("v") == RegistryValue(type: .binary, data: []))
   }
 
-  @Test("10.1: it is settled once")
+  @Test("11.1: it is settled once")
   func settledOnce() throws {
     let fixture = try Fixture()
     let node = try fixture.fs.makeNode("v", in: 1, mode: regular, by: fixture.caller).nodeID
@@ -271,7 +271,7 @@ struct UnsavedValueTests {
     #expect(fixture.memory.counters.values == 2)
   }
 
-  @Test("1.9, 10.5: nothing is made beside the hives of a mount of several, and nothing goes from one to another")
+  @Test("1.9, 11.5: nothing is made beside the hives of a mount of several, and nothing goes from one to another")
   func severalHives() throws {
     let registry = try Registry(callbacks: CallbackStack(), isReadOnly: false)
     for name in ["A", "B"] as [UnicodeName] {
@@ -297,7 +297,7 @@ struct UnsavedValueTests {
     #expect(throws: Errno.noEntry) { _ = try fs.lookUp("4913", in: a) }
   }
 
-  @Test("10.6, 5.14: a restore does not wait for what nobody has open, and is busy with the rest")
+  @Test("11.6, 5.14: a restore does not wait for what nobody has open, and is busy with the rest")
   func writers() throws {
     let fixture = try Fixture()
     let (_, file) = try fixture.fs.create("sedAbC123", in: 1, flags: writeOnly, by: fixture.caller)
@@ -382,7 +382,7 @@ struct UnsavedValueTests {
     #expect(fixture.setCount == 0)
   }
 
-  @Test("3.8, 10.1: an emptied text in the place of a number is EINVAL, and the number stays")
+  @Test("3.8, 11.1: an emptied text in the place of a number is EINVAL, and the number stays")
   func emptyOntoNumber() throws {
     let fixture = try Fixture()
     try fixture.put("x", .dword, [1, 0, 0, 0])
@@ -396,7 +396,7 @@ struct UnsavedValueTests {
   }
 }
 
-@Suite("The type of what was there a moment ago (SEMANTICS.md, 10.4)")
+@Suite("The type of what was there a moment ago (SEMANTICS.md, 11.4)")
 struct RemovedValueTests {
   let number = RegistryValue(type: .dword, data: [7, 0, 0, 0])
 
@@ -479,9 +479,9 @@ struct RemovedValueTests {
   }
 }
 
-@Suite("Temporary files of editors and copy tools (SEMANTICS.md, 10.5 to 10.9)")
+@Suite("Temporary files of editors and copy tools (SEMANTICS.md, 11.5 to 11.9)")
 struct ScratchNameTests {
-  @Test("10.5: what is made under a scratch name is in memory and asks nobody", arguments: [
+  @Test("11.5: what is made under a scratch name is in memory and asks nobody", arguments: [
     ".x.swp", ".x.swo", ".new.swx", ".x.swpx", "x~", "#x#", ".#x", ".x.AbC123", ".new.AbC123", "x.oAbC123", "4913", "sedAbC123", "XXAbC123",
     "tmpab_cd123", ".goutputstream-AbC123", ".#-emacsAbC123", ".@.swp", "@~", "k%val~", ".k%val.AbC123",
   ])
@@ -507,7 +507,7 @@ struct ScratchNameTests {
     #expect(fixture.memory.counters == ScratchMemory.Counters())
   }
 
-  @Test("10.5: names that only look alike are values at once", arguments: [
+  @Test("11.5: names that only look alike are values at once", arguments: [
     "y~", "#y#", ".#y", "y.oAbC123", ".swp", ".x.swpp", ".x.swpxx", ".x.sw-", ".x.AbC12", ".x.AbC-23", "sedAbC12", "XXAbC1234", "tmpabcd",
     "4914", "~", "##", "k%foo~",
   ])
@@ -522,7 +522,7 @@ struct ScratchNameTests {
     #expect(fixture.setCount == 1)
   }
 
-  @Test("10.5: scratch=off and a type suffix make a value at once")
+  @Test("11.5: scratch=off and a type suffix make a value at once")
   func bypassed() throws {
     let fixture = try Fixture(usesScratchNames: false)
     try fixture.write("7\n", to: "sedAbC123")
@@ -536,7 +536,7 @@ struct ScratchNameTests {
     #expect(other.sets.withLock { $0 }.last == "4913=REG_DWORD:4")
   }
 
-  @Test("10.5: a value beside which it lies may have gone a moment ago")
+  @Test("11.5: a value beside which it lies may have gone a moment ago")
   func besideARemovedValue() throws {
     let fixture = try Fixture()
     try fixture.put("x", .sz, [])
@@ -548,7 +548,7 @@ struct ScratchNameTests {
     #expect(fixture.setCount == 1)
   }
 
-  @Test("10.6: five seconds after its last handle it is promoted, in the name of who made it")
+  @Test("11.6: five seconds after its last handle it is promoted, in the name of who made it")
   func promotion() throws {
     let fixture = try Fixture()
     let maker = Caller(threadID: Fixture.ownThread, userID: 7, groupID: 8)
@@ -581,7 +581,7 @@ struct ScratchNameTests {
     #expect(fixture.setters.withLock { $0 }.last == maker)
   }
 
-  @Test("10.6: a maker whose thread has ended is nobody")
+  @Test("11.6: a maker whose thread has ended is nobody")
   func goneMaker() throws {
     let fixture = try Fixture()
     try fixture.write(Array("7\n".utf8), to: "sedAbC123", by: Caller(threadID: Int32.max, userID: 7, groupID: 8))
@@ -590,7 +590,7 @@ struct ScratchNameTests {
     #expect(fixture.setters.withLock { $0 }.last == Caller(threadID: 0, userID: 7, groupID: 8))
   }
 
-  @Test("10.6: one that is refused is told and gone")
+  @Test("11.6: one that is refused is told and gone")
   func refusedPromotion() throws {
     let fixture = try Fixture()
     try fixture.write("7\n", to: "sedAbC123")
@@ -604,7 +604,7 @@ struct ScratchNameTests {
     #expect(fixture.memory.counters == ScratchMemory.Counters(lost: 1))
   }
 
-  @Test("10.6: bytes without a type are promoted as REG_BINARY, and at the end of the mount all are")
+  @Test("11.6: bytes without a type are promoted as REG_BINARY, and at the end of the mount all are")
   func promotedAtTheEnd() throws {
     let fixture = try Fixture()
     let (_, file) = try fixture.fs.create(".x.swp", in: 1, flags: writeOnly, by: fixture.caller)
@@ -617,7 +617,7 @@ struct ScratchNameTests {
     #expect(try fixture.stored("number") == RegistryValue(type: .dword, data: []))
   }
 
-  @Test("10.6: the thread promotes them, and its stop what is left")
+  @Test("11.6: the thread promotes them, and its stop what is left")
   func thread() throws {
     let fixture = try Fixture()
     let promoter = UnsavedPromoter(fixture.fs)
@@ -633,7 +633,7 @@ struct ScratchNameTests {
     #expect(try fixture.stored("other")?.data == [])
   }
 
-  @Test("10.7: scratch text is at most so much in all, ENOSPC beyond")
+  @Test("11.7: scratch text is at most so much in all, ENOSPC beyond")
   func limit() throws {
     let fixture = try Fixture(scratchLimit: 10)
     try fixture.write("12345678", to: "sedAbC123")
@@ -657,7 +657,7 @@ struct ScratchNameTests {
     #expect(fixture.setCount == 0)
   }
 
-  @Test("10.8: from one scratch name to another nothing is asked; over another one, that one goes")
+  @Test("11.8: from one scratch name to another nothing is asked; over another one, that one goes")
   func betweenScratchNames() throws {
     let fixture = try Fixture()
     try fixture.put("x", .sz, [])
@@ -703,7 +703,7 @@ struct ScratchNameTests {
     try fixture.fs.removeDirectory("k", in: 1, by: fixture.caller)
   }
 
-  @Test("10.9: the kernel may forget it; it is there when it is asked for")
+  @Test("11.9: the kernel may forget it; it is there when it is asked for")
   func forgotten() throws {
     let fixture = try Fixture()
     try fixture.write("abc", to: "sedAbC123")

@@ -3,7 +3,7 @@
 
 Copies a real SYSTEM hive out of a mount with `cp -a`, `rsync -aX` and `tar --xattrs`, and back into an empty hive: every key and value
 must be there with type and data. LastWrite is compared and told for each tool; security has no part in a copy (SEMANTICS.md,
-10.10). Without --whole only a part of the hive is copied, its services. BIN-DIRECTORY holds regward and make-hive-samples. Needs root and a file system with user
+11.10). Without --whole only a part of the hive is copied, its services. BIN-DIRECTORY holds regward and make-hive-samples. Needs root and a file system with user
 attributes.
 
 Prints PASS or FAIL and a name for each check and closes with `N passed, N failed`; exits with 1 when anything failed. Standard library
