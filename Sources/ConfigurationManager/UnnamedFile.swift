@@ -1,6 +1,6 @@
 package import Executive
 internal import Glibc
-internal import HiveStorage
+package import HiveStorage
 
 /// Bytes in a file that has no name, on the disk and not in memory: a hive on its way out of the registry or into it.
 ///
@@ -8,7 +8,7 @@ internal import HiveStorage
 package final class UnnamedFile: Sendable {
   /// What operations call it.
   package let name: String
-  let device: FileDevice
+  package let device: FileDevice
 
   /// Throws what making a file in `TMPDIR`, or in `/var/tmp`, throws.
   package init(name: String) throws(NTStatus) {

@@ -95,6 +95,10 @@ enum OperationTable {
       }
     }
     table.read = { request, _, size, offset, info in
+      if let request, let events = (try? FileHandle.file(info))?.events {
+        Request(request)?.answerLater { session, handle in session.waitingReads.serve(handle, events, size: size) }
+        return
+      }
       Request.serve(request) { fileSystem, request throws(Errno) in
         .bytes(try fileSystem.read(try FileHandle.file(info), offset: offset, size: size, by: request.caller))
       }

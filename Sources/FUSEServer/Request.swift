@@ -65,6 +65,9 @@ struct Request: ~Copyable {
     return Caller(threadID: caller.threadID, userID: caller.userID, groupID: caller.groupID, mayBeInExec: true)
   }
 
+  /// Hands the duty to answer to `body`.
+  consuming func answerLater(_ body: (MountedSession, fuse_req_t) -> Void) { body(session, handle) }
+
   consuming func reply(_ error: Errno) { fuse_reply_err(handle, error.rawValue) }
 
   /// For forgets, which the kernel does not wait for.

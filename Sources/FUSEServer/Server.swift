@@ -7,9 +7,11 @@ final class MountedSession: Sendable {
   let fileSystem: RegistryFileSystem
   let presentation: Presentation
   let notifier = KernelNotifier()
+  let waitingReads: WaitingReads
 
   init(_ fileSystem: RegistryFileSystem, _ presentation: Presentation) {
     self.fileSystem = fileSystem
+    waitingReads = WaitingReads(arrival: fileSystem.eventArrival)
     self.presentation = presentation
   }
 }
@@ -74,6 +76,7 @@ package enum Server {
     let hasThread = notifier.start(session)
     fileSystem.attach(notifier)
     defer {
+      mounted.waitingReads.stop()
       notifier.drain(milliseconds: 2000)
       fuse_session_unmount(session)
       notifier.stop()

@@ -13,6 +13,8 @@ enum ControlFile: CaseIterable, Sendable {
   case stats
   /// The rules in force with their hits, for people.
   case rules
+  /// Every event from the opening on; reading waits for the next one.
+  case events
 
   var nodeID: UInt64 {
     switch self {
@@ -21,6 +23,7 @@ enum ControlFile: CaseIterable, Sendable {
     case .status: 4
     case .stats: 5
     case .rules: 6
+    case .events: 7
     }
   }
 
@@ -31,11 +34,22 @@ enum ControlFile: CaseIterable, Sendable {
     case .status: "status"
     case .stats: "stats"
     case .rules: "rules"
+    case .events: "events"
+    }
+  }
+
+  var permissions: UInt32 {
+    switch self {
+    case .directory: 0o555
+    case .command: 0o666
+    case .status, .stats, .rules: 0o444
+    // For those only who may control the mount; asked at open.
+    case .events: 0o400
     }
   }
 
   /// What the directory holds.
-  static let files: [ControlFile] = [.command, .status, .stats, .rules]
+  static let files: [ControlFile] = [.command, .status, .stats, .rules, .events]
 
   init?(inRoot name: some Collection<UInt8>) {
     guard name.elementsEqual(Self.directory.name.utf8) else { return nil }
@@ -63,6 +77,11 @@ package protocol ControlHandler: AnyObject, Sendable {
   func stats() -> String
   /// The content of `/%ctl/rules`.
   func ruleListing() -> String
+  /// A reader of the events from now on; nil when there are too many. `onArrival` is called when something waits after nothing did, on the
+  /// thread of who made the event.
+  func openEvents(onArrival: @escaping @Sendable () -> Void) -> (any EventStream)?
+  /// Writes the hive in `saved` as the `.reg` text of the key of that complete name.
+  func export(_ saved: UnnamedFile, named name: UnicodeName, to file: UnnamedFile) throws(NTStatus)
 }
 
 /// Who wants to know of values that are opened.

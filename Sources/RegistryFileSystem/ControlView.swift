@@ -22,6 +22,15 @@ struct ControlView: Sendable {
 
   static let all: [ControlView] = [
     ControlView(
+      name: "export", suffix: ".reg", direction: .read,
+      judge: { fileSystem, key, caller throws(NTStatus) in try fileSystem.registry.askSaveKey(key, by: caller) },
+      work: { fileSystem, key, file, caller throws(NTStatus) in
+        // As it is at one moment: a text takes long to write.
+        let saved = try UnnamedFile(name: "%ctl/export")
+        try fileSystem.registry.saveKey(key, to: saved, by: caller)
+        try fileSystem.handler.export(saved, named: try fileSystem.registry.completeName(of: key), to: file)
+      }),
+    ControlView(
       name: "save", suffix: ".hiv", direction: .read,
       judge: { fileSystem, key, caller throws(NTStatus) in try fileSystem.registry.askSaveKey(key, by: caller) },
       work: { fileSystem, key, file, caller throws(NTStatus) in

@@ -34,14 +34,18 @@ package final class OpenFile: Sendable {
   let state: Mutex<State>
   let control: ControlSession?
   let session: ViewSession?
+  /// Read through this alone.
+  package let events: EventSession?
 
   init(
     node: Node, view: ValueView, unsaved: UnsavedValue? = nil, isWritable: Bool, appends: Bool, isJudged: Bool = false, opener: Caller,
-    state: consuming sending State, control: ControlSession? = nil, session: ViewSession? = nil
+    state: consuming sending State, control: ControlSession? = nil, session: ViewSession? = nil,
+    events: EventSession? = nil
   ) {
     self.view = view
     self.node = node
     self.session = session
+    self.events = events
     self.unsaved = unsaved
     self.isWritable = isWritable
     self.appends = appends
@@ -54,6 +58,6 @@ package final class OpenFile: Sendable {
   /// Answers differ from read to read: the kernel must not keep them.
   /// Of a value's two views only one has pages in the kernel, so that a change drops those of one node.
   package var needsDirectIO: Bool {
-    isWritable || isJudged || control != nil || session != nil || unsaved != nil || node.isRawView
+    isWritable || isJudged || control != nil || session != nil || events != nil || unsaved != nil || node.isRawView
   }
 }

@@ -145,7 +145,7 @@ extension RegistryFileSystem {
   func attributes(of file: ControlFile) -> Attributes {
     Attributes(
       kind: file == .directory ? .directory : .file, inode: file.nodeID,
-      permissions: file == .directory ? 0o555 : file == .command ? 0o666 : 0o444, links: file == .directory ? 2 : 1,
+      permissions: file.permissions, links: file == .directory ? 2 : 1,
       size: 0, modified: .now(), isCacheable: false)
   }
 

@@ -74,16 +74,28 @@ extension RegistryFileSystem {
 
   private func open(_ file: ControlFile, _ node: Node, by caller: Caller) throws(Errno) -> OpenFile {
     guard file != .directory else { throw .isDirectory }
+    if file == .events { return try openEvents(node, by: caller) }
     let session = ControlSession(longestLine: longestCommand)
     switch file {
     case .status: session.preset(handler.status())
     case .stats: session.preset(handler.stats())
     case .rules: session.preset(handler.ruleListing())
-    case .directory, .command: break
+    case .directory, .command, .events: break
     }
     return OpenFile(
       node: node, view: .bytes, isWritable: file == .command, appends: false, opener: caller, state: OpenFile.State(),
       control: session)
+  }
+
+  /// Events tell of values and processes: they are for root and the user who mounted, as the control socket is.
+  private func openEvents(_ node: Node, by caller: Caller) throws(Errno) -> OpenFile {
+    guard caller.userID == 0 || caller.userID == geteuid() else { throw .accessDenied }
+    guard let stream = handler.openEvents(onArrival: { [eventArrival] in eventArrival.signal() }) else {
+      throw Errno(rawValue: ENFILE)
+    }
+    return OpenFile(
+      node: node, view: .bytes, isWritable: false, appends: false, opener: caller, state: OpenFile.State(),
+      events: EventSession(stream))
   }
 
   /// open(2) with O_CREAT. A value that is not there is made in memory, seen at once and set when a handle is closed.
@@ -245,6 +257,7 @@ extension RegistryFileSystem {
   /// open: this request names no caller.
   package func release(_ file: OpenFile) {
     if file.session != nil { return releaseView() }
+    file.events?.close()
     guard let value = file.node.value else { return }
     guard file.isWritable else {
       if !releaseUnsaved(file) { value.withLock { $0.readers -= 1 } }

@@ -1,5 +1,5 @@
 package import ConfigurationManager
-internal import Executive
+package import Executive
 internal import Synchronization
 
 /// The registry as a file system, without FUSE: keys are directories, values are files. SEMANTICS.md is its contract.
@@ -10,6 +10,8 @@ package final class RegistryFileSystem: Sendable {
   let presentation: Presentation
   let inodes: InodeTable
   let habits = LookUpHabits()
+  /// Something waits for a reader of events.
+  package let eventArrival = KernelEvent()
   let handler: any ControlHandler
   private let openWatcher: (any OpenWatcher)?
   private let cacheBox = Mutex<(any KernelCache)?>(nil)

@@ -151,7 +151,7 @@ final class ControlService: Sendable {
 
   /// To everything that the logs are told, from now on.
   private func subscribe(_ connection: ControlConnection) throws(Refusal) {
-    guard let queue = mount.events, let subscription = EventSubscription(queue, wake: connection.wake) else {
+    guard let queue = mount.events, let subscription = EventSubscription(queue, mount.encoder, wake: connection.wake) else {
       throw Refusal("there is no room for one more subscriber")
     }
     do throws(Refusal) { try note(subscription, of: connection) } catch {

@@ -19,4 +19,6 @@ struct ControlledMount: Sendable {
   let audit: @Sendable (ControlEvent) -> Void
   /// What events are read from.
   var events: NotificationQueue? = nil
+  /// In the default format.
+  var encoder = EventEncoder()
 }

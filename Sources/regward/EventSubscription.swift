@@ -6,11 +6,13 @@ final class EventSubscription: ControlFeed {
 
   private let queue: NotificationQueue
   private let feed: EventFeed
+  private let encoder: EventEncoder
 
   /// Nil when there are too many readers. `wake` is called when something waits after nothing did.
-  init?(_ queue: NotificationQueue, wake: @escaping @Sendable () -> Void) {
+  init?(_ queue: NotificationQueue, _ encoder: EventEncoder, wake: @escaping @Sendable () -> Void) {
     guard let feed = queue.subscribe(onArrival: wake) else { return nil }
     self.queue = queue
+    self.encoder = encoder
     self.feed = feed
   }
 
@@ -22,7 +24,7 @@ final class EventSubscription: ControlFeed {
   func next() -> [UInt8]? {
     guard let (queued, dropped) = feed.next() else { return nil }
     func packet(_ event: Event) -> [UInt8] {
-      let line = EventEncoder().line(for: event, loss: .init(dropped: dropped)).dropLast()
+      let line = encoder.line(for: event, loss: .init(dropped: dropped)).dropLast()
       return Array(#"{"message":"\#(Self.messageName)","event":"#.utf8) + line + [0x7D]
     }
     let whole = packet(queued.event)

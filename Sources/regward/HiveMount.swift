@@ -120,7 +120,7 @@ struct HiveMount {
       facts: MountFacts(
         hives: hives.map(\.path), mountPoint: mountPoint, location: registry.completeName(ofPath: []),
         isReadOnly: options.isReadOnly),
-      filter: registration.filter, rules: rules, refusals: refusals, queue: queue, sync: sync, processes: processes,
+      filter: registration.filter, rules: rules, refusals: refusals, queue: queue, encoder: encoder.encoding(.ecs), sync: sync, processes: processes,
       storage: { registry.hiveStates }, scratchMemory: scratchMemory)
     let fileSystem = RegistryFileSystem(
       registry: registry, presentation: presentation, largestText: survey.largestText, handler: handler,
@@ -129,7 +129,7 @@ struct HiveMount {
 
     let signals = SignalListener(
       onHangUp: { Self.update(rules, hive: title, inSystemLog: inSystemLog) }, onUser2: { for sink in sinks { sink.reopen() } })
-    let socket = listen(handler, rules, sync, processes, queue)
+    let socket = listen(handler, rules, sync, processes, queue, encoder.encoding(.ecs))
     let processEvents = options.logsProcesses ? ProcessEventSource(processes, queue: queue) : nil
     processes.start()
     // A limit on the size of files is told by an errno then, as a full disk is.
@@ -202,7 +202,7 @@ struct HiveMount {
   /// The control socket. A mount without one is still a mount: it says why, and can be told by signals.
   private func listen(
     _ handler: MountHandler, _ rules: RulesInForce, _ sync: SyncChannel, _ processes: ProcessTable,
-    _ queue: NotificationQueue
+    _ queue: NotificationQueue, _ encoder: EventEncoder
   ) -> ControlSocket? {
     let (hive, inSystemLog) = (title, isDaemon)
     guard let directory = RuntimeDirectory.forThisProcess() else {
@@ -218,7 +218,7 @@ struct HiveMount {
           throw error
         }
       },
-      amend: { amendment throws(PolicyError) in try rules.amend(amendment) }, audit: { queue.enqueue(.control($0)) }, events: queue)
+      amend: { amendment throws(PolicyError) in try rules.amend(amendment) }, audit: { queue.enqueue(.control($0)) }, events: queue, encoder: encoder)
     do throws(MountFailure) {
       let socket = try ControlSocket(
         for: mountPoint, in: directory, service: ControlService(mount), judge: .forThisProcess(processes))

@@ -1,8 +1,10 @@
 internal import ConfigurationManager
 internal import Executive
 internal import Glibc
+internal import HiveStorage
 internal import Notifications
 internal import ProcessTable
+internal import RegFile
 internal import RegistryFileSystem
 internal import Synchronization
 internal import WdFilter
@@ -22,6 +24,7 @@ final class MountHandler: ControlHandler {
   private let rules: RulesInForce
   private let refusals: RefusalLog
   private let queue: NotificationQueue
+  private let encoder: EventEncoder
   private let sync: SyncChannel
   private let processes: ProcessTable
   private let storage: @Sendable () -> [Registry.HiveState]
@@ -29,7 +32,7 @@ final class MountHandler: ControlHandler {
   private let socket = Mutex<ControlSocket?>(nil)
 
   init(
-    facts: MountFacts, filter: RegistryFilter, rules: RulesInForce, refusals: RefusalLog, queue: NotificationQueue,
+    facts: MountFacts, filter: RegistryFilter, rules: RulesInForce, refusals: RefusalLog, queue: NotificationQueue, encoder: EventEncoder = EventEncoder(),
     sync: SyncChannel, processes: ProcessTable,
     storage: @escaping @Sendable () -> [Registry.HiveState], scratchMemory: ScratchMemory
   ) {
@@ -40,6 +43,7 @@ final class MountHandler: ControlHandler {
     self.rules = rules
     self.refusals = refusals
     self.queue = queue
+    self.encoder = encoder
     self.sync = sync
     self.storage = storage
   }
@@ -108,6 +112,19 @@ final class MountHandler: ControlHandler {
   func status() -> String { statusJSON.json + "\n" }
 
   func ruleListing() -> String { RuleTable.text(filter.rulesInForce.listings) }
+
+  func openEvents(onArrival: @escaping @Sendable () -> Void) -> (any EventStream)? {
+    queue.subscribe(onArrival: onArrival).map { FeedLines($0, queue, encoder) }
+  }
+
+  func export(_ saved: UnnamedFile, named name: UnicodeName, to file: UnnamedFile) throws(NTStatus) {
+    let hive: Hive
+    do throws(HiveError) { hive = try Hive(device: saved.device, access: .readOnly) } catch { throw NTStatus(error) }
+    let written = ExportedText(file)
+    let export = RegFileExport(of: "%ctl/export", encoding: .utf16) { written.append($0) }
+    HiveExport.write(hive, from: hive.rootKey, named: RegFileKeyName(name), to: export)
+    guard export.finish() else { throw written.failure ?? .registryIOFailed }
+  }
 
   func stats() -> String {
     var statistics = statistics

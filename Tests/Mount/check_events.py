@@ -121,6 +121,30 @@ def operations():
 # ---------------------------------------------------------------- sinks
 
 @check
+def control_file():
+    """SEMANTICS 1.16: every reader of /%ctl/events has a place of its own, a signal ends his waiting, and strangers have none."""
+    with LoggedMount(DENIED, options='allow_other') as m:
+        place = m.path + '/%ctl/events'
+        readers = [subprocess.Popen(['cat', place], stdout=subprocess.PIPE, stdin=subprocess.DEVNULL) for _ in range(3)]
+        try:
+            wait_for('the readers', lambda: m.stats() and all(place in os.path.realpath('/proc/%d/fd/3' % r.pid) for r in readers))
+            readers[2].terminate()
+            expect('control file: a signal ends the waiting', readers[2].wait(20) == -signal.SIGTERM)
+            for number in range(3): echo('x%d' % number, m.file(HOSTNAME))
+            told = [[json.loads(r.stdout.readline()) for _ in range(3)] for r in readers[:2]]
+            wait_for('the log', lambda: len(m.events()) == 3)
+            expect('control file: each reader is told all', told[0] == told[1] == m.events(), [e['event']['sequence'] for t in told for e in t])
+            expect('control file: as its schema says', event_schema.problem(told[0]) is None)
+        finally:
+            for r in readers:
+                if r.poll() is None: r.kill()
+                r.wait()
+                r.stdout.close()
+        code, text = run(['setpriv', '--reuid', '65534', '--clear-groups', 'cat', place])
+        expect('control file: not for strangers', code == 1 and 'Permission denied' in text, text)
+
+
+@check
 def journal():
     m = LoggedMount(DENIED.replace('SetValueDenied', 'SetValueRetrieveKeyValueInfo'), ['journald:{}/journal'])
     with Receiver(socket.AF_UNIX, socket.SOCK_DGRAM, m.place('journal')) as r, m:

@@ -210,7 +210,7 @@ def views():
     with Mount('-o', 'allow_other', sample('system.hiv', 'v.hiv')) as m:
         def ctl(*parts): return m.at('%ctl', *parts)
         check('ctl: is not listed, and lists its files', '%ctl' not in os.listdir(m.point)
-              and sorted(os.listdir(ctl())) == ['cmd', 'restore', 'rules', 'save', 'stats', 'status'], os.listdir(ctl()))
+              and sorted(os.listdir(ctl())) == ['cmd', 'events', 'export', 'restore', 'rules', 'save', 'stats', 'status'], os.listdir(ctl()))
         listed = run(REGWARD, 'rules', 'list', m.point)[1]
         check('ctl: rules is what regward rules list gives', read(ctl('rules')) == listed and (listed == '' or 'hits' in listed), listed[:200])
         status, text = run('cp', ctl('save', 'ControlSet001', 'Services.hiv'), path('services.hiv'))
@@ -219,6 +219,12 @@ def views():
         check('ctl: cp of a save is a hive file of the key', status == 0 and status2 == 0 and 'Tcpip\\Parameters' in names, (text, text2, names))
         check('ctl: and through CurrentControlSet', run('cp', ctl('save', 'CurrentControlSet', 'Services.hiv'), path('s2.hiv'))[0] == 0
               and os.path.getsize(path('s2.hiv')) == os.path.getsize(path('services.hiv')))
+        # SEMANTICS 1.15
+        with open(ctl('export', 'ControlSet001', 'Services.reg'), 'rb') as file: text = file.read()
+        status, told = run(REGWARD, 'export', '--encoding', 'utf-16', '-o', path('s.reg'), m.at('ControlSet001', 'Services'))
+        with open(path('s.reg'), 'rb') as file: check('ctl: export is the text of the key', text == file.read() and len(text) > 1000, (status, told))
+        status, told = run('sh', '-c', 'echo x > "$1"', 'sh', ctl('export', 'Select.reg'))
+        check('ctl: an export is not written', status != 0, told)
         with open(ctl('save', '.hiv'), 'rb') as file:
             size = os.fstat(file.fileno()).st_size
             check('ctl: the size is right from the open on', size == len(file.read()) > 0)

@@ -115,6 +115,10 @@ final class Fixture: RegistryCallback, KernelCache, ControlHandler {
   ) -> String? { nil }
   func stats() -> String { "" }
   func ruleListing() -> String { "rules\n" }
+  func openEvents(onArrival: @escaping @Sendable () -> Void) -> (any EventStream)? { nil }
+  func export(_ saved: UnnamedFile, named name: UnicodeName, to file: UnnamedFile) throws(NTStatus) {
+    throw .invalidParameter
+  }
 
   // What the kernel sends for the usual calls.
 

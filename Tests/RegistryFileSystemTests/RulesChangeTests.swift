@@ -71,6 +71,10 @@ private final class RulesFixture: RegistryCallback, ControlHandler, OpenWatcher 
   func status() -> String { "" }
   func stats() -> String { "" }
   func ruleListing() -> String { "" }
+  func openEvents(onArrival: @escaping @Sendable () -> Void) -> (any EventStream)? { nil }
+  func export(_ saved: UnnamedFile, named name: UnicodeName, to file: UnnamedFile) throws(NTStatus) {
+    throw .invalidParameter
+  }
   func execute(
     _ verb: String, _ arguments: [String], by caller: Caller, registryName: (String) -> UnicodeName?
   ) -> String? { nil }
