@@ -78,7 +78,7 @@ extension RegistryFileSystem {
         state.parent, state.identity, state.isDeleted, state.unsaved, state.writers, state.generation,
         // Of one that is gone the last one known: with none, the kernel would not ask for what an open handle still has to tell.
         state.isDeleted
-          ? state.lastText?.count ?? state.size?.bytes : state.size.flatMap { $0.generation == state.generation ? $0.bytes : nil }
+          ? state.unsavedSize ?? state.lastText?.count ?? state.size?.bytes : state.size.flatMap { $0.generation == state.generation ? $0.bytes : nil }
       )
     }) else { throw .noEntry }
     let (parent, identity, isDeleted, unsaved, writers, generation, knownSize) = state
