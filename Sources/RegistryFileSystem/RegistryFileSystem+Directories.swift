@@ -67,11 +67,11 @@ extension RegistryFileSystem {
       let own = Self.inode(try registry.query(key).identity)
       stream.append(inode: own, .directory) { $0.append(0x2E) }
       stream.append(inode: own, .directory) { $0.append(contentsOf: [0x2E, 0x2E]) }
-      // How often each name came, upper-cased, so that twins and values hidden by keys get their suffix.
-      var keys: [UnicodeName: Int] = [:]
-      var values: [UnicodeName: Int] = [:]
+      // So that twins and values hidden by keys get their suffix.
+      var keys = NameCounts()
+      var values = NameCounts()
       if presentation.showsCurrentControlSet, try registry.queryControlSet(of: key) != nil {
-        keys[Self.currentControlSetName.upcased] = 1
+        _ = keys.add(Self.currentControlSetName)
         stream.append(inode: Self.inode(ofControlSetIn: try registry.query(key).identity), .link) {
           NameCodec.encode(Self.currentControlSetName, into: &$0)
         }
@@ -80,17 +80,14 @@ extension RegistryFileSystem {
       let lost = try registry.enumerate(
         key, by: caller, through: stream.object,
         keys: { name, identity, isLink in
-          let ordinal = (keys[name.upcased] ?? 0) + 1
-          keys[name.upcased] = ordinal
+          let ordinal = keys.add(name)
           stream.append(inode: Self.inode(identity), isLink ? .link : .directory, identity: ordinal > 1 ? 0 : identity) {
             NameCodec.encode(name, suffix: ordinal > 1 ? .twin(ordinal) : .none, into: &$0)
           }
         },
         values: { value in
-          let upper = value.name.upcased
-          let ordinal = (values[upper] ?? 0) + 1
-          values[upper] = ordinal
-          let isHidden = keys[upper] != nil || suffixed.contains(value.name, of: key)
+          let ordinal = values.add(value.name)
+          let isHidden = keys.contains(value.name) || suffixed.contains(value.name, of: key)
           let suffix = suffix(ofType: value.type, ordinal: ordinal, isHidden: isHidden)
           stream.append(inode: Self.inode(value.identity), .file, identity: suffix == .none ? value.identity : 0) {
             NameCodec.encode(value.name, suffix: suffix, into: &$0)
@@ -102,8 +99,8 @@ extension RegistryFileSystem {
           stream.append(inode: 1 << 41 + UInt64(offset), kind) { NameCodec.encode(lost: offset, into: &$0) }
         }
       }
-      for (name, type, id) in inodes.unsavedValues(of: key) where values[name.upcased] == nil {
-        let isHidden = keys[name.upcased] != nil || suffixed.contains(name, of: key)
+      for (name, type, id) in inodes.unsavedValues(of: key) where !values.contains(name) {
+        let isHidden = keys.contains(name) || suffixed.contains(name, of: key)
         // One that nobody has given a type has none to be listed with.
         let suffix = type.map { self.suffix(ofType: $0, ordinal: 1, isHidden: isHidden) } ?? (isHidden ? NameSuffix.value : .none)
         stream.append(inode: 1 << 40 + id, .file) { NameCodec.encode(name, suffix: suffix, into: &$0) }

@@ -87,7 +87,7 @@ private final class TreeJudge: RegistryCallback {
     _ = try fs.makeDirectory("Only", in: 1, by: fixture.caller)
     #expect(try fs.lookUp("Only.hiv", in: node("save")).attributes.kind == .file)
     #expect(try fixture.list(node("save")).isEmpty)
-    #expect(Set(try fixture.list(try fs.lookUp("%ctl", in: 1).nodeID)) == ["cmd", "status", "stats", "rules", "save", "restore"])
+    #expect(Set(try fixture.list(try fs.lookUp("%ctl", in: 1).nodeID)) == ["cmd", "status", "stats", "rules", "events", "save", "restore", "export"])
     // One node per key and view, whatever the spelling.
     #expect(try fs.lookUp("KEY", in: node("save")).nodeID == fs.lookUp("key", in: node("save")).nodeID)
     #expect(try fs.lookUp("Key", in: node("save")).nodeID != fs.lookUp("Key", in: node("restore")).nodeID)
