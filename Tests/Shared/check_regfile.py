@@ -220,7 +220,7 @@ def cases():
         os.chmod(program, 0o755)
         done = run('setpriv', '--reuid=65534', '--regid=65534', '--clear-groups', program, 'import', mount.point, file)
         check('11.11 who may not write there may not import', done.returncode == 1 and b'ermission denied' in done.stderr and os.listdir(mount.point) == [], done)
-        done = run('setpriv', '--reuid=65534', '--regid=65534', '--clear-groups', 'python3', '-c',
+        done = run('setpriv', '--reuid=65534', '--regid=65534', '--clear-groups', '/usr/bin/python3', '-c',
                    "import os,sys; d=os.open(sys.argv[1]+'/%ctl/cmd',os.O_RDWR); os.write(d,b'set\\t\\t0061\\t1\\t\\n'); print(os.read(d,99)); os.write(d,b'delete-value\\t\\t0061\\n'); print(os.read(d,99))", mount.point)
         check('1.8 nor by the command file', done.stdout.count(b"b'error 13 ") == 2 and os.listdir(mount.point) == [], done)
 
