@@ -414,7 +414,7 @@ def row17(m):
     command = os.path.join(m.point, '%ctl', 'cmd')
     # As nobody: a setuid program is made to write a line to a handle that nobody has opened.
     script = 'import os,subprocess,sys\nf=os.open(sys.argv[1],os.O_RDWR)\nsubprocess.run(["su","x\\nsave\\tHKLM/SYSTEM\\t%s\\ny"],stdout=f,stderr=f,stdin=subprocess.DEVNULL)' % m.path('deputy.hiv')
-    run(['setpriv', '--reuid', '65534', '--regid', '65534', '--clear-groups', 'python3', '-c', script, command])
+    run(['setpriv', '--reuid', '65534', '--regid', '65534', '--clear-groups', '/usr/bin/python3', '-c', script, command])
     check('17 a setuid program writes no commands for another', not os.path.exists(m.path('deputy.hiv')))
     nobody = ['setpriv', '--reuid', '65534', '--regid', '65534', '--clear-groups', REGWARD]
     done = run(nobody + ['rename', m.at('Free'), 'FREE'])
