@@ -10,8 +10,8 @@ internal import Synchronization
 final class ResidentMemory: Sendable {
   /// Milliseconds between two looks at what the process has done.
   private static let interval = 3000
-  /// Nanoseconds of processor time in an interval that still count as quiet.
-  private static let quiet: UInt64 = 10_000_000
+  /// Nanoseconds of processor time in an interval that still count as quiet: other processes begin and end, and each costs the table a little.
+  private static let quiet: UInt64 = 100_000_000
 
   private let ending = KernelEvent()
   private let thread = Mutex<SystemThread?>(nil)
