@@ -263,7 +263,7 @@ extension Registry {
   ) throws(NTStatus) {
     try dispatch(key, by: caller, through: object, { .setInformationKey(key: $0, information: .className(name)) }) {
       hive throws(HiveError) in
-      try hive.setClassName(ofKey: key.cell, name, time: .now())
+      try hive.setClassName(ofKey: key.cell, name)
       return nil
     }
   }

@@ -107,8 +107,8 @@ extension Hive {
     }
   }
 
-  /// Gives the key another class name, or none (nil). Throws `limit` for one over 65,535 bytes.
-  package mutating func setClassName(ofKey key: CellIndex, _ name: UnicodeName?, time: FileTime) throws(HiveError) {
+  /// Gives the key another class name, or none (nil); its time stays, for who copies keys gives times first. Throws `limit` for one over 65,535 bytes.
+  package mutating func setClassName(ofKey key: CellIndex, _ name: UnicodeName?) throws(HiveError) {
     let bytes = try Self.stored(className: name)
     try transaction { (hive) throws(HiveError) in
       let node = try hive.keyNode(at: key)
@@ -116,7 +116,6 @@ extension Hive {
       hive.image.store(CellIndex.none, node.body, KeyNode.Field.className)
       hive.image.store(UInt16(0), node.body, KeyNode.Field.classLength)
       if !bytes.isEmpty { try hive.storeClass(bytes, in: node.body) }
-      hive.image.store(time.rawValue, node.body, KeyNode.Field.lastWritten)
       guard key != hive.rootKey else { return }
       hive.raise(KeyNode.Field.longestSubkeyClass, of: try hive.keyNode(at: node.parent).body, to: UInt32(bytes.count))
     }
