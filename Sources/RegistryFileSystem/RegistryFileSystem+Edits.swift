@@ -7,6 +7,8 @@ internal import Synchronization
 extension RegistryFileSystem {
   /// Bytes of the longest line of the command file: `set` with the longest value, two digits a byte, and its names.
   var longestCommand: Int { 1 << 17 + largestText }
+  /// The same for who can only ask.
+  static let longestQuestion = 1 << 16
 
   /// Makes one key; its parent is there.
   func create(_ path: String, by caller: Caller) throws(Failure) {

@@ -75,7 +75,9 @@ extension RegistryFileSystem {
   private func open(_ file: ControlFile, _ node: Node, by caller: Caller) throws(Errno) -> OpenFile {
     guard file != .directory else { throw .isDirectory }
     if file == .events { return try openEvents(node, by: caller) }
-    let session = ControlSession(longestLine: longestCommand)
+    // Whoever may change nothing has no use for a long line, and no right to that much memory.
+    let mayChange = (try? checkPermission(caller)) != nil
+    let session = ControlSession(longestLine: mayChange ? longestCommand : Self.longestQuestion)
     switch file {
     case .status: session.preset(handler.status())
     case .stats: session.preset(handler.stats())

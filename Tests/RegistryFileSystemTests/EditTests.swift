@@ -51,6 +51,14 @@ import Testing
     #expect(try fixture.list() == [])
   }
 
+  /// A line is held until it ends: who may change nothing gets little room for it.
+  @Test func aStrangersLineIsShort() throws {
+    let fixture = try Fixture()
+    let line = "why \(String(repeating: "x", count: 1 << 16))\n"
+    #expect(throws: Errno.invalid) { try say(line, fixture, by: Caller(threadID: 2, userID: 1000, groupID: 1000)) }
+    #expect(try say(line, fixture).hasPrefix("why "))
+  }
+
   @Test(arguments: ["create\tA\n", "set\t\t0061\t1\t\n", "delete-value\t\t0061\n"])
   func theWriteBitsAreAsked(line: String) throws {
     let fixture = try Fixture()
