@@ -55,7 +55,8 @@ extension Hive {
   /// The value of this name, without regard to case; of twins the first. Values that cannot be read are passed over.
   package func findValue(of key: CellIndex, named name: Span<UInt16>) throws(HiveError) -> CellIndex? {
     guard let list = try valueList(of: keyNode(at: key)) else { return nil }
-    let answer = valueIndexes.find(UpcaseTable.hash(name), in: key, count: list.count) { note in
+    let limit = ValueIndexes.mostEntries(inBytes: image.binsSize)
+    let answer = valueIndexes.find(UpcaseTable.hash(name), in: key, count: list.count, limit: limit) { note in
       for place in 0..<list.count {
         let value = entry(list, place)
         // One that cannot be read has no name to be found by.
@@ -87,14 +88,24 @@ extension Hive {
   /// Replaces what is in `data` by the value's data; on an error it is left empty.
   package func readData(ofValue value: CellIndex, into data: inout [UInt8]) throws(HiveError) {
     data.removeAll(keepingCapacity: true)
+    do throws(HiveError) { try forEachPiece(ofValue: value) { data.append(contentsOf: $0) } } catch {
+      data.removeAll(keepingCapacity: true)
+      throw error
+    }
+  }
+
+  /// Calls `body` for the value's data as it lies, one piece after the other; only big data has more than one, each but the last of
+  /// `BigData.segmentSize` bytes. Damage of a later piece is thrown after those before it.
+  package func forEachPiece(
+    ofValue value: CellIndex, _ body: (UnsafeRawBufferPointer) -> Void
+  ) throws(HiveError) {
     let node = try valueNode(at: value)
     if node.isInline {
       guard node.dataSize <= ValueNode.longestInline else {
         throw .damaged(
           structure: "value", offset: value.fileOffset, problem: "inline data of \(node.dataSize) bytes")
       }
-      data.append(contentsOf: image.buffer(at: node.body.start + ValueNode.Field.data, count: node.dataSize))
-      return
+      return body(image.buffer(at: node.body.start + ValueNode.Field.data, count: node.dataSize))
     }
     guard node.dataSize > 0 else { return }
     guard node.dataSize > BigData.segmentSize, minorVersion >= BigData.firstVersion else {
@@ -104,26 +115,20 @@ extension Hive {
           structure: "value data", offset: node.data.fileOffset,
           problem: "\(node.dataSize) bytes do not fit a cell of \(cell.count)")
       }
-      data.append(contentsOf: image.buffer(at: cell.start, count: node.dataSize))
-      return
+      return body(image.buffer(at: cell.start, count: node.dataSize))
     }
     let big = try image.bigData(at: node.data, dataSize: node.dataSize)
-    // Segments are checked before anything is reserved: the size may be a lie.
+    // The size may be a lie: a segment is checked before it is believed.
     let needed = (node.dataSize + BigData.segmentSize - 1) / BigData.segmentSize
-    do throws(HiveError) {
-      for place in 0..<needed {
-        let cell = try image.cell(image.index(big.list, place * 4), as: "big data segment")
-        let count = min(BigData.segmentSize, node.dataSize - place * BigData.segmentSize)
-        guard count <= cell.count else {
-          throw HiveError.damaged(
-            structure: "big data segment", offset: cell.index.fileOffset,
-            problem: "\(count) bytes do not fit a cell of \(cell.count)")
-        }
-        data.append(contentsOf: image.buffer(at: cell.start, count: count))
+    for place in 0..<needed {
+      let cell = try image.cell(image.index(big.list, place * 4), as: "big data segment")
+      let count = min(BigData.segmentSize, node.dataSize - place * BigData.segmentSize)
+      guard count <= cell.count else {
+        throw HiveError.damaged(
+          structure: "big data segment", offset: cell.index.fileOffset,
+          problem: "\(count) bytes do not fit a cell of \(cell.count)")
       }
-    } catch {
-      data.removeAll(keepingCapacity: true)
-      throw error
+      body(image.buffer(at: cell.start, count: count))
     }
   }
 }

@@ -52,6 +52,29 @@ import Testing
     #expect(HiveChecker(hive).findings.isEmpty)
   }
 
+  /// What was asked for last stays, and a key with more values than all may have together has its index, too.
+  @Test func whatWasNotAskedForLongestGivesWay() {
+    let indexes = ValueIndexes()
+    var built: [UInt32] = []
+    func ask(_ key: UInt32, count: Int = 100) {
+      let answer = indexes.find(7, in: CellIndex(rawValue: key), count: count, limit: 250) { note in
+        built.append(key)
+        for number in 0..<count { note(CellIndex(rawValue: key + UInt32(number)), UInt32(number)) }
+      }
+      if case .candidate(let cell) = answer { #expect(cell.rawValue == key + 7) } else { Issue.record("\(key): \(answer)") }
+    }
+    for key in [8, 16, 8, 24] as [UInt32] { ask(key) }
+    #expect(built == [8, 16, 24])
+    ask(8)
+    #expect(built == [8, 16, 24], "16 gave way")
+    ask(16)
+    ask(8)
+    #expect(built == [8, 16, 24, 16], "24 gave way")
+    ask(32, count: 300)
+    ask(32, count: 300)
+    #expect(built == [8, 16, 24, 16, 32])
+  }
+
   @Test func anUndoneChangeIsNotRemembered() throws {
     var hive = try emptyHive()
     let root = hive.rootKey

@@ -73,7 +73,8 @@ extension Hive {
     // The index is taken out for the call, which reads the image.
     guard var index = freeCells.take() else { throw .readOnly }
     let found = index.find(size) { Self.size(at: $0, in: image) }
-    freeCells = index
+    // Consumed: a copy left here would make what follows copy the whole index.
+    freeCells = consume index
     if let found { return found }
     let start = image.binsSize
     let binSize = (size + HiveBin.headerSize + HiveImage.pageSize - 1) & ~(HiveImage.pageSize - 1)
