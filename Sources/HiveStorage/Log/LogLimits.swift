@@ -7,7 +7,7 @@ package struct LogLimits: Sendable {
   /// No change begins: the hive's file cannot be written for some reason.
   package let largest: Int
 
-  package init(due: Int = 64 << 20, crowded: Int = 256 << 20, largest: Int = 1 << 30) {
+  package init(due: Int = 16 << 20, crowded: Int = 256 << 20, largest: Int = 1 << 30) {
     self.due = due
     self.crowded = crowded
     self.largest = largest

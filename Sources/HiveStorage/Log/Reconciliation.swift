@@ -77,8 +77,6 @@ extension Hive {
       throw error
     }
     lock.withExclusive { $0.leaveReconcile(isDone: true) }
-    // Here, and not when it is written again: that is done under the lock. It is done then, where this fails.
-    try? log.emptyUnused()
   }
 
   private enum Beginning {

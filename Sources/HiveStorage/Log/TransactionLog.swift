@@ -29,6 +29,8 @@ package struct LogPair: Sendable {
 /// 3. A log is durable before the log after it is taken for so: what a power cut leaves is a beginning of the entries.
 /// 4. After a sync that failed nothing is taken for durable that was not so before: the kernel may have dropped what it
 ///    could not write, and would report the next sync as done.
+/// 5. A log is emptied before it is written for the first time, and written over afterwards, as Windows does: its blocks and pages
+///    are there already, and the older numbers of what lies behind the new entries end a replay.
 package final class TransactionLog: Sendable {
   private struct State {
     /// Why nothing is written any more.
@@ -106,8 +108,6 @@ package final class TransactionLog: Sendable {
     var head = sector
     head[BaseBlock.Field.fileType] = BaseBlock.FileType.newLog
     head.setSequence(primary: entry.sequence, secondary: entry.sequence)
-    // Without a sync: what may come back after a power cut has older numbers.
-    if try pair[next].size() > 0 { try pair[next].resize(to: 0) }
     let end: Int
     do throws(HiveError) { end = try entry.write(head: head, to: pair[next], at: 0) } catch {
       try? pair[next].resize(to: 0)
@@ -132,8 +132,8 @@ package final class TransactionLog: Sendable {
 
   var isPrimaryPending: Bool { state.withLock { $0.isPrimaryPending } }
 
-  /// Empties the logs that do not count: both before the first change, then the one that is not written. A recovery that
-  /// could not believe the base block might prefer what lies there.
+  /// Empties the logs that do not count: both before the first change, the one that is not written before the hive is
+  /// committed. A recovery that could not believe the base block might prefer what lies there.
   func emptyUnused() throws(HiveError) {
     let current = state.withLock { $0.current }
     for number in 0...1 where number != current { try Self.empty(pair[number]) }
