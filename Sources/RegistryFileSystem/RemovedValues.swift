@@ -20,16 +20,43 @@ final class RemovedValues: Sendable {
     let session: Int32
   }
 
-  private let entries = Mutex<[Entry]>([])
+  /// In the order in which they were removed.
+  private struct State {
+    var entries: [Entry] = []
+    /// Of each entry's name and key: to look at this one number finds almost all that are others.
+    var hashes: [UInt64] = []
+
+    func index(of name: UnicodeName, _ key: UInt64) -> Int? {
+      let wanted = RemovedValues.hash(name, key)
+      var place = hashes.count
+      while let found = hashes[..<place].lastIndex(of: wanted) {
+        if entries[found].key == key, entries[found].name.equalsIgnoringCase(name) { return found }
+        place = found
+      }
+      return nil
+    }
+
+    mutating func remove(at index: Int) {
+      entries.remove(at: index)
+      hashes.remove(at: index)
+    }
+  }
+
+  private let state = Mutex(State())
+
+  private static func hash(_ name: UnicodeName, _ key: UInt64) -> UInt64 {
+    key << 32 ^ UInt64(UpcaseTable.hash(name.units.span))
+  }
 
   /// `type` nil: it was made without one, and the next need not take after it.
   func note(_ name: UnicodeName, of key: KeyControlBlock, type: ValueType?, by caller: Caller, at now: UInt64) {
     let entry = Entry(
-      key: key.id, name: name.upcased, type: type, time: now, userID: caller.userID, session: Self.session(of: caller))
-    entries.withLock { entries in
-      entries.removeAll { $0.key == entry.key && $0.name == entry.name }
-      if entries.count == Self.limit { entries.removeFirst() }
-      entries.append(entry)
+      key: key.id, name: name, type: type, time: now, userID: caller.userID, session: Self.session(of: caller))
+    state.withLock { state in
+      if let old = state.index(of: name, key.id) { state.remove(at: old) }
+      if state.entries.count == Self.limit { state.remove(at: 0) }
+      state.entries.append(entry)
+      state.hashes.append(Self.hash(name, key.id))
     }
   }
 
@@ -37,8 +64,7 @@ final class RemovedValues: Sendable {
   func contains(_ name: UnicodeName, of key: KeyControlBlock, at now: UInt64) -> Bool { entry(name, key, now) != nil }
 
   private func entry(_ name: UnicodeName, _ key: KeyControlBlock, _ now: UInt64) -> Entry? {
-    let upcased = name.upcased
-    let entry = entries.withLock { entries in entries.last { $0.key == key.id && $0.name == upcased } }
+    let entry = state.withLock { state in state.index(of: name, key.id).map { state.entries[$0] } }
     return entry.flatMap { now &- $0.time < Self.lifetime ? $0 : nil }
   }
 

@@ -28,9 +28,18 @@ enum ScratchName {
     Form(".goutputstream-??????"),  // GIO
   ]
 
+  /// The forms that a name may have by its first unit, which tells most names apart: those that begin with it, and those that begin
+  /// with another value's name.
+  private static let formsByFirstUnit: [UInt16: [Form]] = {
+    let open = forms.filter { $0.pattern.first == 0x2A }
+    let closed = forms.filter { $0.pattern.first != 0x2A }
+    return Dictionary(grouping: closed) { $0.pattern.first ?? 0 }.mapValues { $0 + open }.merging([0: open]) { $1 }
+  }()
+
   /// Whether what is made as `name` is not meant to stay. `isThere` is asked about the value that it would lie beside.
   static func matches(_ name: UnicodeName, isThere: (UnicodeName) -> Bool) -> Bool {
-    forms.contains { form in
+    guard let first = name.units.first, let forms = formsByFirstUnit[first] ?? formsByFirstUnit[0] else { return false }
+    return forms.contains { form in
       guard let beside = beside(name.units[...], form.pattern[...]) else { return false }
       return !form.needsValue || isThere(value(namedBy: beside))
     }
