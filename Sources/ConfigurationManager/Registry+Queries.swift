@@ -137,18 +137,17 @@ extension Registry {
     }
   }
 
-  /// The same of the value that has the number `identity` gives; nil: `objectNameNotFound`. It is asked under the shared lock, so that
-  /// the number is the value's still.
+  /// The type, and then the data as it lies, piece by piece, of the value that has the number `identity` gives; answers its key's
+  /// time. All run under the shared lock, so that the number is the value's still. Throws `objectNameNotFound` without a number.
   package func queryValue(
-    of key: KeyControlBlock, numbered identity: () -> UInt64?
-  ) throws(NTStatus) -> (information: ValueInformation, data: [UInt8], lastWriteTime: FileTime) {
+    of key: KeyControlBlock, numbered identity: () -> UInt64?, type: (ValueType) -> Void, piece: (UnsafeRawBufferPointer) -> Void
+  ) throws(NTStatus) -> FileTime {
     try read(key) { hive throws(HiveError) in
       guard let identity = identity() else { throw .keyNotFound }
       let cell = CellIndex(rawValue: UInt32(truncatingIfNeeded: identity))
-      return (
-        try Self.valueInformation(cell, key.hive, hive), try hive.data(ofValue: cell),
-        try hive.keyNode(at: key.cell).lastWriteTime
-      )
+      type(try hive.valueNode(at: cell).type)
+      try hive.forEachPiece(ofValue: cell, piece)
+      return try hive.keyNode(at: key.cell).lastWriteTime
     }
   }
 

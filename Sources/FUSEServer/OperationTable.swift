@@ -6,7 +6,7 @@ internal import RegistryFileSystem
 /// The functions that libfuse calls, on threads of its own. Each does three things: take the request, ask the file system,
 /// answer.
 ///
-/// Left out, so that the kernel does it itself or says ENOSYS once: access (default_permissions), lseek, fallocate,
+/// Left out, so that the kernel does it itself or says ENOSYS once: access, lseek, fallocate,
 /// copy_file_range, locks, poll, bmap, readdirplus.
 enum OperationTable {
   static func make() -> fuse_lowlevel_ops {
@@ -146,7 +146,7 @@ enum OperationTable {
         return .listing(stream, directory: nil, offset: offset, size: size)
       }
     }
-    // The kernel asks for this one first, and again while its callers ask for attributes.
+    // The kernel asks for this one first, and again while its callers ask for attributes; not at all for a listing that it keeps.
     table.readdirplus = { request, nodeID, size, offset, info in
       Request.serve(request) { fileSystem, request throws(Errno) in
         let stream = try FileHandle.directory(info)

@@ -97,6 +97,8 @@ struct Request: ~Copyable {
       guard let info else { return reply(.io) }
       let retained = Unmanaged.passRetained(stream)
       info.pointee.fh = FileHandle.number(retained.toOpaque())
+      info.pointee.cache_readdir = stream.caching == .none ? 0 : 1
+      info.pointee.keep_cache = stream.caching == .kept ? 1 : 0
       if fuse_reply_open(handle, info) != 0 {
         session.fileSystem.closeDirectory(stream, by: .unknown)
         retained.release()

@@ -49,7 +49,10 @@ package enum Server {
   ) throws(ServerError) {
     var arguments = fuse_args()
     defer { fuse_opt_free_args(&arguments) }
-    var words = ["default_permissions", "subtype=regward", "fsname=" + escaped(fileSystemName)]
+    var words = ["subtype=regward", "fsname=" + escaped(fileSystemName)]
+    // Where nobody but the owner comes, and he may do all, the kernel has nothing to refuse; with this it asks for attributes
+    // before each change all the same.
+    if options.allowsOthers || !presentation.givesAll(to: geteuid()) { words.append("default_permissions") }
     words.append(options.isReadOnly ? "ro" : "rw")
     if options.allowsOthers { words.append("allow_other") }
     words += options.kernelOptions

@@ -53,6 +53,11 @@ package struct Presentation: Sendable {
     directoryPermissions = 0o777 & writable & ~(directoryMask ?? umask)
     filePermissions = 0o666 & writable & ~(fileMask ?? umask)
   }
+
+  /// The user owns every file, and no bit keeps him from anything.
+  package func givesAll(to user: UInt32) -> Bool {
+    userID == user && directoryPermissions & 0o700 == 0o700 && filePermissions & 0o600 == 0o600
+  }
 }
 
 /// The kernel's cache, as far as it must be told. Called before the reply to the change that it is about.

@@ -1,6 +1,15 @@
 internal import ConfigurationManager
 internal import Executive
 
+/// Whether the kernel may keep what is read through an open directory.
+package enum ListingCache: Sendable {
+  case none
+  /// From now on.
+  case new
+  /// And what it has still holds.
+  case kept
+}
+
 /// What one open directory lists: the names as they were when it was read from the start.
 ///
 /// A snapshot, not a cursor: `rm -r` deletes between two reads, and positions in a hive's lists move when it does.
@@ -24,7 +33,12 @@ package final class DirectoryStream: @unchecked Sendable {
   /// The key as it was opened, where somebody wants to know of that.
   let object: KeyObject?
 
-  init(_ object: KeyObject?) { self.object = object }
+  package let caching: ListingCache
+
+  init(_ object: KeyObject?, _ caching: ListingCache) {
+    self.object = object
+    self.caching = caching
+  }
 
   func reset() {
     bytes.removeAll(keepingCapacity: true)

@@ -141,6 +141,7 @@ final class InodeTable: KeyWatcher {
     let node = Node(
       id: UInt64(index), generation: UInt64(state.slots[index].generation), kind: .key(key, isLink: resting.isLink))
     node.isTold.store(resting.isTold, ordering: .sequentiallyConsistent)
+    node.listingEpoch.store(resting.listingEpoch, ordering: .sequentiallyConsistent)
     state.slots[index].occupant = .node(node)
     noteRecent(&state, UInt64(index))
     return node

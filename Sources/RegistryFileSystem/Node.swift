@@ -85,6 +85,8 @@ final class Node: Sendable {
   var isRawView: Bool { if case .value(isRaw: true) = kind { true } else { false } }
   /// For a key: its attributes were told since the kernel was last told to forget them, or forgot them by itself.
   let isTold = Atomic(false)
+  /// For a key: at which `RegistryFileSystem.listingEpoch` the kernel may have begun to keep what it lists; 0: never.
+  let listingEpoch = Atomic<UInt32>(0)
   /// For a key: the ids of its values whose attributes the kernel may hold, to be dropped when the key's time changes.
   let cachedValues = Mutex<[UInt32]>([])
 

@@ -39,6 +39,8 @@ extension RegistryFileSystem {
     }
     if let modified, case .key(let key, _) = node.kind {
       do { try registry.setLastWriteTime(of: key, to: modified, by: caller) } catch { throw Errno(error) }
+      // It may be the time that the key had before other changes.
+      dropListing(of: key)
       dropTimes(of: key, isKnown: true)
     } else if registry.isReadOnly, modified != nil {
       throw .readOnly
@@ -102,12 +104,12 @@ extension RegistryFileSystem {
         attributes.size = known
       } else {
         // By its number: to find a name in a list of values is to go through the list.
-        let (information, data, time) = try registry.queryValue(of: parent) {
-          node.value?.withLock { $0.isDeleted || $0.identity == 0 ? nil : $0.identity }
-        }
-        attributes.modified = time
-        attributes.size =
-          ValueCodec.textSize(of: RegistryValue(type: information.type, data: data), as: view(of: node))
+        let view = view(of: node)
+        var text: TextSize?
+        attributes.modified = try registry.queryValue(
+          of: parent, numbered: { node.value?.withLock { $0.isDeleted || $0.identity == 0 ? nil : $0.identity } },
+          type: { text = TextSize($0, as: view) }, piece: { text?.add($0) })
+        attributes.size = text?.bytes ?? 0
         let size = attributes.size
         node.value?.withLock { $0.size = (generation, size) }
       }
@@ -159,6 +161,31 @@ extension RegistryFileSystem {
   static func inode(ofControlSetIn root: UInt64) -> UInt64 { (root >> 32) << 42 | 3 << 40 }
 
   // MARK: Exact invalidation
+
+  /// Names have changed in a way that the kernel cannot see: each is looked up, and each directory read again.
+  func dropNames() {
+    listingEpoch.add(1, ordering: .sequentiallyConsistent)
+    cache?.dropNames()
+  }
+
+  /// What the key lists may have changed without a later time.
+  func dropListing(of key: KeyControlBlock) {
+    inodes.node(of: key)?.listingEpoch.store(0, ordering: .sequentiallyConsistent)
+  }
+
+  /// How far the kernel may keep what is read through a directory that is opened now. It forgets what it has when the key's time is
+  /// another, or after a change of its own; for all else there is the epoch, taken before the first name is read.
+  func listingCache(of node: Node, _ key: KeyControlBlock) -> ListingCache {
+    guard
+      // What a hive's root lists follows `Select\Current`, places list what is loaded, and a type is another without a change of the key.
+      key.isFoundByNumber, !presentation.listsTypes,
+      // Each name is somebody's to refuse, to each caller.
+      !registry.callbacks.isWatched(.preEnumerateKey, .postEnumerateKey),
+      !registry.callbacks.isWatched(.preEnumerateValueKey, .postEnumerateValueKey)
+    else { return .none }
+    let epoch = listingEpoch.load(ordering: .sequentiallyConsistent)
+    return node.listingEpoch.exchange(epoch, ordering: .sequentiallyConsistent) == epoch ? .kept : .new
+  }
 
   /// The kernel is about to keep this value's attributes; its time is its key's and must be dropped with it.
   private func noteCached(_ node: Node, _ parent: KeyControlBlock) {

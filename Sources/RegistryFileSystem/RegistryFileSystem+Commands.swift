@@ -84,7 +84,7 @@ extension RegistryFileSystem {
       try refuseControlSet(named: name, in: registry.parent(of: key))
       try registry.renameKey(key, to: name, by: caller)
     }
-    cache?.dropNames()
+    dropNames()
   }
 
   private func link(_ path: String, to target: String, by caller: Caller) throws(Failure) {
@@ -99,7 +99,7 @@ extension RegistryFileSystem {
       try registry.setLink(named: name, in: key, to: UnicodeName(target), by: caller)
       dropTimes(of: key)
     }
-    cache?.dropNames()
+    dropNames()
   }
 
   private func save(_ path: String, to file: String, by caller: Caller) throws(Failure) {
@@ -147,7 +147,7 @@ extension RegistryFileSystem {
       try registry.replaceKey(key, by: newFile, savingTo: oldFile, by: caller) { root = $0 }
       dropTimes(of: root)
     }
-    cache?.dropNames()
+    dropNames()
   }
 
   private func load(_ path: String, file: String, by caller: Caller) throws(Failure) {
@@ -168,7 +168,7 @@ extension RegistryFileSystem {
       throw failure
     }
     try withKey(split(path).parent) { key throws(NTStatus) in dropTimes(of: key) }
-    cache?.dropNames()
+    dropNames()
   }
 
   private func unload(_ path: String, by caller: Caller) throws(Failure) {
@@ -180,7 +180,7 @@ extension RegistryFileSystem {
       try registry.unloadKey(key, by: caller)
     }
     try withKey(split(path).parent) { key throws(NTStatus) in dropTimes(of: key) }
-    cache?.dropNames()
+    dropNames()
   }
 
   private static let onlyOfSeveral = "hives are loaded and unloaded in a mount of several: regward mount HKLM/NAME=HIVE ..."

@@ -5,10 +5,12 @@ extension RegistryFileSystem {
   package func openDirectory(_ nodeID: UInt64, by caller: Caller) throws(Errno) -> DirectoryStream {
     guard let node = inodes.node(nodeID) else { throw .noEntry }
     if node.value != nil { throw .notDirectory }
-    guard case .key(let key, _) = node.kind, registry.callbacks.isWatched(.preOpenKeyEx, .postOpenKeyEx) else {
-      return DirectoryStream(nil)
+    guard case .key(let key, _) = node.kind else { return DirectoryStream(nil, .none) }
+    var object: KeyObject?
+    if registry.callbacks.isWatched(.preOpenKeyEx, .postOpenKeyEx) {
+      do { object = try registry.openKey(key, by: caller) } catch { throw Errno(error) }
     }
-    do { return DirectoryStream(try registry.openKey(key, by: caller)) } catch { throw Errno(error) }
+    return DirectoryStream(object, listingCache(of: node, key))
   }
 
   package func closeDirectory(_ stream: DirectoryStream, by caller: Caller) {

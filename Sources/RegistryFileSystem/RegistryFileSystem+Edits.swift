@@ -22,7 +22,7 @@ extension RegistryFileSystem {
       dropTimes(of: key)
     }
     // A value of that name has another name now.
-    cache?.dropNames()
+    dropNames()
   }
 
   /// Name and data are hexadecimal digits, of UTF-16 units and of bytes; the type is a decimal number.
@@ -61,7 +61,7 @@ extension RegistryFileSystem {
       try registry.deleteValue(of: key, named: name, by: caller) { markDeleted($0) }
       dropTimes(of: key)
     }
-    cache?.dropNames()
+    dropNames()
   }
 
   private func valueName(_ digits: String) throws(Failure) -> UnicodeName {

@@ -19,7 +19,9 @@ extension RegistryFileSystem {
   ) throws(Errno) -> (file: OpenFile, keepsCache: Bool) {
     guard let node = inodes.node(nodeID) else { throw .noEntry }
     switch node.kind {
-    case .control(let file): return (try open(file, node, by: caller), false)
+    case .control(let file):
+      guard file == .command || flags & O_ACCMODE == O_RDONLY else { throw .accessDenied }
+      return (try open(file, node, by: caller), false)
     case .alias(.file(let view, let size), let key):
       return (try openView(ControlView.all[view], size, of: key, node, flags: flags, by: caller), false)
     case .key, .value, .alias: break

@@ -38,7 +38,7 @@ extension RegistryFileSystem {
     guard inodes.unsavedValues(of: child).isEmpty else { throw .notEmpty }
     do { try registry.deleteKey(child, by: caller) } catch { throw Errno(error) }
     dropTimes(of: key, isKnown: true)
-    if !isExact(spelled, found.name) { cache?.dropNames() }
+    if !isExact(spelled, found.name) { dropNames() }
   }
 
   /// unlink(2): DeleteValueKey.
@@ -52,7 +52,7 @@ extension RegistryFileSystem {
       // To the kernel a link is a file: this is its DeleteKey.
       do { try registry.deleteKey(link, by: caller) } catch { throw Errno(error) }
       dropTimes(of: key, isKnown: true)
-      if !isExact(spelled, found.name) { cache?.dropNames() }
+      if !isExact(spelled, found.name) { dropNames() }
       return
     }
     if case .alias = found.node.kind { throw .notPermitted }
@@ -69,7 +69,7 @@ extension RegistryFileSystem {
       removed.note(found.name, of: key, type: rememberedType(found.node), by: caller, at: now())
       dropTimes(of: key, isKnown: true)
     }
-    if !isExact(spelled, found.name) { cache?.dropNames() }
+    if !isExact(spelled, found.name) { dropNames() }
   }
 
   /// rename(2). A key keeps its parent (else EXDEV: mv copies and deletes, every step judged). A value is set under its new
@@ -114,13 +114,13 @@ extension RegistryFileSystem {
         try registry.renameKey(child, to: wanted.name, by: caller) { _ in isDone = true }
       } catch { throw Errno(error) }
       // What a callback did itself the kernel does not know.
-      if !isDone || !isExact(newSpelled, wanted.name) { cache?.dropNames() }
+      if !isDone || !isExact(newSpelled, wanted.name) { dropNames() }
     } else {
       stale = try renameValue(found, of: key, to: newSpelled, over: target, of: newKey, by: caller)
     }
     dropTimes(of: key, isKnown: true)
     if newKey !== key { dropTimes(of: newKey, isKnown: true) }
-    if !isExact(spelled, found.name) { cache?.dropNames() }
+    if !isExact(spelled, found.name) { dropNames() }
     return stale
   }
 
@@ -195,7 +195,7 @@ extension RegistryFileSystem {
     } catch { throw Errno(error) }
     if let target { _ = removeUnsaved(target.node) }
     removed.note(source.name, of: key, type: oldType, by: caller, at: now())
-    if !isDone || !isExact(newSpelled, newName) { cache?.dropNames() }
+    if !isDone || !isExact(newSpelled, newName) { dropNames() }
     return hasReaders ? source.node.id : nil
   }
 

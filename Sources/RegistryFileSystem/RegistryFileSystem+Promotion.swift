@@ -65,7 +65,7 @@ extension RegistryFileSystem {
       } catch {
         let keyName = (try? registry.completeName(of: parent))?.appending(name) ?? name
         abandon(node, unsaved)
-        cache?.dropNames()
+        dropNames()
         scratchMemory.noteLost()
         whenLost(LostValue(name: keyName.description, reason: String(cString: strerror(error.rawValue))))
       }

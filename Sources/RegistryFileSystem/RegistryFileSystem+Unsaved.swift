@@ -195,7 +195,7 @@ extension RegistryFileSystem {
         let hasFailed = file.state.withLock { $0.failure != nil }
         if hasFailed || !unsaved.isScratch && (try? save(file.node, unsaved, from: file, by: nil)) == nil {
           abandon(file.node, unsaved)
-          cache?.dropNames()
+          dropNames()
         }
       }
       if readers + writers == 0, !unsaved.isSettled {

@@ -159,6 +159,6 @@ extension RegistryFileSystem {
     guard isForced || !hasWriters(below: key) else { throw .sharingViolation }
     try work()
     dropTimes(of: key)
-    cache?.dropNames()
+    dropNames()
   }
 }

@@ -15,6 +15,8 @@ package final class RegistryFileSystem: Sendable {
   let handler: any ControlHandler
   private let openWatcher: (any OpenWatcher)?
   private let cacheBox = Mutex<(any KernelCache)?>(nil)
+  /// One up when names have changed that the kernel does not know of; never 0.
+  let listingEpoch = Atomic<UInt32>(1)
   /// Handles of views.
   let openViews = Atomic(0)
   /// The longest text a value can have, bytes; beyond it a write is refused at once.

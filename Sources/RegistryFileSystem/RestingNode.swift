@@ -7,7 +7,7 @@ internal import Synchronization
 struct RestingNode {
   /// A value's type; a key's parent, by its slot.
   private var word: UInt32
-  /// Bytes of a value's text.
+  /// Bytes of a value's text; a key's `listingEpoch`.
   private let size: UInt32
   private let ordinal: UInt8
   private var flags: Flags
@@ -102,7 +102,7 @@ struct RestingNode {
   init?(key node: Node, parent: UInt32) {
     guard case .key(_, let isLink) = node.kind, node.cachedValues.withLock({ $0.isEmpty }) else { return nil }
     word = parent
-    size = 0
+    size = node.listingEpoch.load(ordering: .sequentiallyConsistent)
     ordinal = 0
     flags = isLink ? .link : []
     if node.isTold.load(ordering: .sequentiallyConsistent) { flags.insert(.told) }
@@ -111,4 +111,5 @@ struct RestingNode {
   var parent: UInt32 { word }
   var isLink: Bool { flags.contains(.link) }
   var isTold: Bool { flags.contains(.told) }
+  var listingEpoch: UInt32 { size }
 }

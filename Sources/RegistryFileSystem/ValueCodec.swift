@@ -12,14 +12,14 @@ package enum ValueView: Hashable, Sendable {
 
 /// Between a value's data and the text of its file; one table of types, see SEMANTICS.md, Text.
 package enum ValueCodec {
-  private enum Form {
+  enum Form {
     case string(terminated: Bool)
     case strings
     case number(bytes: Int, bigEndian: Bool)
     case bytes
   }
 
-  private static func form(_ type: ValueType, _ view: ValueView) -> Form {
+  static func form(_ type: ValueType, _ view: ValueView) -> Form {
     guard view != .bytes else { return .bytes }
     switch type {
     case .sz, .expandSz: return .string(terminated: true)
@@ -68,37 +68,9 @@ package enum ValueCodec {
 
   /// Bytes of the text, counted without making it.
   package static func textSize(of value: RegistryValue, as view: ValueView = .text) -> Int {
-    switch form(value.type, view) {
-    case .bytes: return value.data.count
-    case .number: return text(of: value, as: view).count
-    case .string, .strings: break
-    }
-    return value.data.withUnsafeBytes { bytes in
-      var count = bytes.count / 2
-      guard !bytes.isEmpty else { return 0 }
-      func unit(_ index: Int) -> UInt16 { UInt16(littleEndian: bytes.loadUnaligned(fromByteOffset: index * 2, as: UInt16.self)) }
-      let isTerminated = if case .string(terminated: false) = form(value.type, view) { false } else { true }
-      if isTerminated, count > 0, unit(count - 1) == 0 { count -= 1 }
-      // A list whose last string has its terminator needs no line end more.
-      let hasLineEnd = if case .strings = form(value.type, view) { count == 0 || unit(count - 1) == 0 } else { false }
-      var size = hasLineEnd ? 0 : 1
-      var index = 0
-      while index < count {
-        let value = unit(index)
-        index += 1
-        if value < 0x80 {
-          size += 1
-        } else if value < 0x800 {
-          size += 2
-        } else if value & 0xFC00 == 0xD800, index < count, unit(index) & 0xFC00 == 0xDC00 {
-          size += 4
-          index += 1
-        } else {
-          size += 3
-        }
-      }
-      return size
-    }
+    var size = TextSize(value.type, as: view)
+    value.data.withUnsafeBytes { size.add($0) }
+    return size.bytes
   }
 
   /// Whether the text alone gives the data back; if not, `user.reg.data` carries the bytes.

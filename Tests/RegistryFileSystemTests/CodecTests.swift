@@ -1,6 +1,7 @@
 import Executive
-import RegistryFileSystem
 import Testing
+
+@testable import RegistryFileSystem
 
 private func encoded(_ name: UnicodeName, _ suffix: NameSuffix = .none) -> String {
   var bytes: [UInt8] = []
@@ -124,6 +125,23 @@ private func encoded(_ name: UnicodeName, _ suffix: NameSuffix = .none) -> Strin
     #expect(String(decoding: ValueCodec.text(of: value), as: UTF8.self) == text)
     #expect(!ValueCodec.isLossless(value))
     #expect(ValueCodec.textSize(of: value) == ValueCodec.text(of: value).count)
+  }
+
+  /// Big data lies in pieces; a character may begin in one and end in the next.
+  @Test(arguments: [
+    (ValueType.sz, utf16("aü\u{10438}\u{20AC}\0")), (.sz, utf16("a\0")), (.multiSz, utf16("a\0\u{10438}\0\0")), (.multiSz, utf16("ab")),
+    (.sz, [0x61, 0, 0x00, 0xD8, 0x00, 0xD8, 0x01, 0xDC, 0x01, 0xDC]), (.dword, [7, 1, 0, 0]), (.qword, Array(0..<12)),
+    (.binary, [1, 2, 3, 4, 5, 6]), (.multiSz, utf16("\0\0")), (.link, utf16("\u{10438}\0")), (.sz, utf16("ab") + [7]),
+  ] as [(ValueType, [UInt8])])
+  func theSizeIsCountedPieceByPiece(type: ValueType, data: [UInt8]) {
+    let whole = ValueCodec.text(of: RegistryValue(type: type, data: data)).count
+    for length in stride(from: 2, through: data.count + 1, by: 2) {
+      var size = TextSize(type, as: .text)
+      for start in stride(from: 0, to: data.count, by: length) {
+        Array(data[start..<min(start + length, data.count)]).withUnsafeBytes { size.add($0) }
+      }
+      #expect(size.bytes == whole, "pieces of \(length)")
+    }
   }
 
   /// SEMANTICS 3.4 and 3.10.

@@ -1,0 +1,79 @@
+import ConfigurationManager
+import Executive
+import Synchronization
+import Testing
+
+@testable import RegistryFileSystem
+
+/// How long the kernel may keep what a directory lists; SEMANTICS 8.5.
+@Suite struct ListingCacheTests {
+  private func caching(_ node: UInt64, _ fixture: Fixture) throws -> ListingCache {
+    let stream = try fixture.fs.openDirectory(node, by: fixture.caller)
+    fixture.fs.closeDirectory(stream, by: fixture.caller)
+    return stream.caching
+  }
+
+  /// A key `k` whose listing the kernel has.
+  private func prepared(_ fixture: Fixture) throws -> UInt64 {
+    let node = try fixture.fs.makeDirectory("k", in: 1, by: fixture.caller).nodeID
+    #expect(try caching(node, fixture) == .new)
+    #expect(try caching(node, fixture) == .kept)
+    return node
+  }
+
+  @Test func theRootsListingIsNotKept() throws {
+    // It follows `Select\\Current`, which is no change of the root.
+    let fixture = try Fixture()
+    #expect(try caching(1, fixture) == .none)
+    #expect(try caching(1, fixture) == .none)
+  }
+
+  @Test func namesWithTypesAreNotKept() throws {
+    let fixture = try Fixture(listsTypes: true)
+    let node = try fixture.fs.makeDirectory("k", in: 1, by: fixture.caller).nodeID
+    #expect(try caching(node, fixture) == .none)
+  }
+
+  @Test(arguments: ["create\tk/new", "set\tk\t0076\t1\t", "rename\tk\tK2", "link\tk/l\t\\REGISTRY\\MACHINE\\X", "restore"])
+  func whatTheKernelDoesNotSeeIsReadAnew(change: String) throws {
+    let fixture = try Fixture()
+    let node = try prepared(fixture)
+    fixture.attributesDropped.withLock { $0.removeAll() }
+    _ = try fixture.fs.attributes(of: node)
+    if change == "restore" {
+      try fixture.fs.restore(try fixture.fs.key(of: node), by: fixture.caller) { () throws(NTStatus) in }
+    } else {
+      #expect(try fixture.say(change) == "ok\n")
+    }
+    // A value that is set is told by the key's time.
+    if change.hasPrefix("set") {
+      #expect(fixture.attributesDropped.withLock { $0.contains(node) })
+      return
+    }
+    #expect(try caching(node, fixture) == .new)
+    #expect(try caching(node, fixture) == .kept)
+  }
+
+  /// It may be that which the key had when the kernel read it.
+  @Test func aTimeThatIsGivenSaysNothing() throws {
+    let fixture = try Fixture()
+    let node = try prepared(fixture)
+    let time = try fixture.fs.attributes(of: node).modified
+    _ = try fixture.fs.setAttributes(of: node, file: nil, size: nil, modified: time, by: fixture.caller)
+    #expect(try caching(node, fixture) == .new)
+  }
+
+  /// The name of a value that could not be set goes without a change of the key.
+  @Test func aValueThatCameToNothingIsReadAnew() throws {
+    let fixture = try Fixture()
+    let node = try prepared(fixture)
+    let file = try fixture.fs.create("v", in: node, flags: writeOnly, by: fixture.caller).file
+    #expect(try caching(node, fixture) == .kept, "the kernel knows of what it makes")
+    fixture.denied.withLock { _ = $0.insert("v") }
+    #expect(throws: Errno.self) {
+      try Array("x".utf8).withUnsafeBytes { try fixture.fs.write(file, $0, offset: 0, by: fixture.caller) }
+    }
+    fixture.fs.release(file)
+    #expect(try caching(node, fixture) == .new)
+  }
+}
