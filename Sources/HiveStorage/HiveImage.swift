@@ -13,7 +13,6 @@ struct HiveImage: ~Copyable, @unchecked Sendable {
   /// Bit 31 of an offset marks volatile storage, so the bins end below it.
   static let maximumBinsSize = 0x8000_0000
   static let pageSize = 4096
-  private static let hugePageSize = 2 << 20
 
   private let base: UnsafeMutableRawPointer
   /// Bytes of hive bins.
@@ -39,9 +38,6 @@ struct HiveImage: ~Copyable, @unchecked Sendable {
     }
     base = memory
     self.binsSize = binsSize
-    // Filling a large hive page by page takes longer than reading it. What is not filled whole would cost memory for nothing.
-    let whole = count & ~(Self.hugePageSize - 1)
-    if whole > 0 { madvise(base, whole, MADV_HUGEPAGE) }
   }
 
   deinit { munmap(base, BaseBlock.size + Self.maximumBinsSize) }
