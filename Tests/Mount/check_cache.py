@@ -8,7 +8,7 @@ BIN-DIRECTORY holds regward and make-hive-samples. Needs root.
 Prints PASS or FAIL and a name for each check and closes with `N passed, N failed`; exits with 1 when anything failed.
 Standard library only. Leaves no mount, no process and no file behind.
 """
-import errno, os, shutil, subprocess, sys, tempfile
+import errno, os, shutil, subprocess, sys, tempfile, traceback
 
 BIN = os.path.abspath(sys.argv[1])
 REGWARD = os.path.join(BIN, 'regward')
@@ -44,8 +44,10 @@ def write(text, *parts):
 
 
 def error_of(body):
+    """The errno's name; what `body` opens is closed."""
     try:
-        body()
+        opened = body()
+        if isinstance(opened, int): os.close(opened)
         return None
     except OSError as error: return errno.errorcode[error.errno]
 
@@ -225,11 +227,12 @@ try:
     os.chmod(path('off.yaml'), 0o600)
     os.mkdir(path('samples'))
     must(os.path.join(BIN, 'make-hive-samples'), path('samples'))
-    check_permissions()
-    check_listings()
+    for part in (check_permissions, check_listings):
+        try: part()
+        except Exception: check(part.__name__ + ': runs to its end', False, traceback.format_exc())
 finally:
     for number in range(1, Mount.number + 1):
-        if os.path.ismount(path('mnt%d' % number)): run(REGWARD, 'umount', path('mnt%d' % number))
-    shutil.rmtree(FOLDER)
+        if os.path.ismount(path('mnt%d' % number)): run('fusermount3', '-uz', path('mnt%d' % number))
+    shutil.rmtree(FOLDER, ignore_errors=True)
 print('%d passed, %d failed' % (passed, failed))
 sys.exit(1 if failed else 0)
