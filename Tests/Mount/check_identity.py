@@ -639,7 +639,7 @@ def overflow(m, count):
         after = m.status()['callers']['losses']
         check(m.guards + ': the overflow is counted', after > losses, (losses, after))
         done = run([REGWARD, 'status', m.point])
-        check(m.guards + ': and shown', '%d losses of events' % after in done.stdout or after < m.status()['callers']['losses'], done.stdout)
+        check(m.guards + ': and shown', '%d loss' % after in done.stdout or after < m.status()['callers']['losses'], done.stdout)
 
 
 def storm(m):
