@@ -103,8 +103,7 @@ class Mount:
                 self.process.kill()
                 self.process.wait()
         if os.path.ismount(self.path): run(['umount', '-l', self.path])
-        problem = event_schema.problem(self.events())
-        if problem: raise Failure('%s: %s' % (self.log, problem))
+        event_schema.hold(self.log)
 
 
 def request(s, message, **members):

@@ -44,6 +44,12 @@ class LoggedMount(Mount):
 
     def place(self, name): return os.path.join(self.folder, name)
 
+    def __exit__(self, *_):
+        super().__exit__()
+        for place in self.places:
+            format, _, path = place.rpartition('=')
+            if format in ('ecs', 'ocsf') and path.startswith('/'): event_schema.hold(path)
+
 
 def lines(path):
     with open(path, newline='\n') as f: return f.read().splitlines()

@@ -12,6 +12,8 @@ Standard library only. Leaves no mount, no process and no file behind.
 """
 import contextlib, ctypes, errno, json, os, shutil, signal, socket, subprocess, sys, tempfile, threading, time
 
+import event_schema
+
 BIN = os.path.abspath(sys.argv[1])
 REGWARD = os.path.join(BIN, 'regward')
 SOURCES = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'identity')
@@ -164,6 +166,7 @@ class Mount:
     def unmount(self):
         if os.path.ismount(self.point): run([REGWARD, 'umount', self.point])
         self.daemon.wait(timeout=30)
+        event_schema.hold(self.log)
 
     def status(self):
         with open(self.point + '/%ctl/status') as file: return json.load(file)

@@ -11,6 +11,8 @@ the SetValues of each tool. Standard library only. Leaves no mount, no process a
 """
 import ctypes, json, os, pty, re, select, shutil, signal, subprocess, sys, tempfile, time
 
+import event_schema
+
 BIN = os.path.abspath(sys.argv[1])
 REGWARD = os.path.join(BIN, 'regward')
 ONLY = set(sys.argv[sys.argv.index('--only') + 1].split(',')) if '--only' in sys.argv else None
@@ -196,6 +198,7 @@ class Mount:
     def unmount(self):
         if os.path.ismount(self.point):
             subprocess.run([REGWARD, 'umount', self.point], capture_output=True, timeout=60, check=True)
+        event_schema.hold(self.log)
 
     def status(self):
         with open(self.point + '/%ctl/status') as file: return json.load(file)

@@ -15,6 +15,8 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 SHARED = os.path.join(os.path.dirname(ROOT), 'shared')
 sys.path.insert(0, os.path.join(SHARED, 'tools'))
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'Mount'))
+import event_schema
 sys.dont_write_bytecode = True
 
 SZ, EXPAND_SZ, BINARY, DWORD, DWORD_BE, LINK, MULTI_SZ, QWORD = 1, 2, 3, 4, 5, 6, 7, 11
@@ -201,6 +203,8 @@ class Mount:
         if status != 0: raise Failure('umount failed with %d: %s' % (status, output))
         if not gone: raise Failure('the daemon did not end')
         if is_mounted(self.path): raise Failure('still mounted')
+        for option in self.options:
+            if option.startswith('log='): event_schema.hold(option[len('log='):])
 
     def kill(self, number=signal.SIGKILL):
         os.kill(self.pid, number)
