@@ -14,7 +14,6 @@ monitored:
         rules: [SetValueKeyOperation, SetValueDenied]
 '''
 VALUE = 'ControlSet001/Services/Tcpip/Parameters/Hostname'
-TICK = os.sysconf('SC_CLK_TCK')
 
 
 class Listener:
@@ -55,8 +54,11 @@ class Mounted:
         with open(self.point + '/%ctl/status') as f: return json.load(f)
 
     def processor_time(self):
-        with open('/proc/%d/stat' % self.daemon.pid) as f: fields = f.read().rsplit(')', 1)[1].split()
-        return (int(fields[11]) + int(fields[12])) / TICK
+        """Seconds that its threads have run."""
+        total = 0
+        for thread in os.listdir('/proc/%d/task' % self.daemon.pid):
+            with open('/proc/%d/task/%s/schedstat' % (self.daemon.pid, thread)) as f: total += int(f.read().split()[0])
+        return total / 1e9
 
     def round(self, operations):
         path, refused = os.path.join(self.point, VALUE), 0
@@ -94,16 +96,17 @@ def main():
             # Every other round the other way about, so that none has the better place.
             for m in mounts[::-1] if number % 2 else mounts: m.round(options.operations)
         print('%d operations, median of %d rounds; load %.2f' % (options.operations, options.rounds, os.getloadavg()[0]))
-        print('%-14s %12s %7s %16s %16s   %s' % ('', 'µs each', 'ratio', 'caller µs CPU', 'daemon µs CPU', 'events'))
+        print('%-14s %9s %7s %13s %13s %7s   %s' % ('', 'µs each', 'ratio', 'caller µs CPU', 'daemon µs CPU', 'ratio', 'events'))
         base = mounts[0]
         for m in mounts:
             wall, caller, daemon = (statistics.median(r[i] for r in m.rounds) / options.operations * 1e6 for i in range(3))
             # Of neighbours in time: what else the machine did counts for both.
             ratio = statistics.median(a[0] / b[0] for a, b in zip(m.rounds, base.rounds))
+            costs = statistics.median((a[1] + a[2]) / (b[1] + b[2]) for a, b in zip(m.rounds, base.rounds))
             status = m.status()
             told = '%d made' % status['events']['queued']
             for log in status['logs']: told += ', %d told, %d lost, %d dropped' % (log['accepted'], log['lost'], log['dropped'])
-            print('%-14s %12.2f %7.3f %16.2f %16.2f   %s' % (m.name, wall, ratio, caller, daemon, told))
+            print('%-14s %9.2f %7.3f %13.2f %13.2f %7.3f   %s' % (m.name, wall, ratio, caller, daemon, costs, told))
     finally:
         for m in mounts: m.unmount()
         shutil.rmtree(folder)

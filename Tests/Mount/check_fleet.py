@@ -2,7 +2,7 @@
 """check_fleet.py BINARY [--only NAME,…]
 
 Carries the events of real mounts through mount-scripts/rsyslog to Redis and to a relay's file, and holds what arrives against what
-regward wrote: line by line, over restarts of each, and over a rotation of the log (SEMANTICS 6.24).
+regward wrote: line by line, over restarts of each, and over a rotation of the log (SEMANTICS 6.26).
 
 BINARY is regward; make-hive-samples lies beside it. Starts a redis-server and rsyslogds of its own, with their files in a folder of
 its own, and touches nobody else's. Wants rsyslog, rsyslog-hiredis, rsyslog-relp, rsyslog-kafka, rsyslog-elasticsearch, redis-server and
