@@ -47,7 +47,7 @@ mount_check_packages=(
 
 # What Tests/Mount/check_fleet.py starts, privately: the services that these packages bring are not used.
 fleet_check_packages=(
-  redis-server redis-tools rsyslog rsyslog-elasticsearch rsyslog-hiredis rsyslog-kafka rsyslog-relp
+  redis-server redis-tools rsyslog rsyslog-elasticsearch rsyslog-hiredis rsyslog-kafka rsyslog-relp systemd
 )
 
 can_mount() { [ -r /dev/fuse ] && [ -w /dev/fuse ]; }

@@ -5,8 +5,8 @@ Carries the events of real mounts through mount-scripts/rsyslog to Redis and to 
 regward wrote: line by line, over restarts of each, and over a rotation of the log (SEMANTICS 6.26).
 
 BINARY is regward; make-hive-samples lies beside it. Starts a redis-server and rsyslogds of its own, with their files in a folder of
-its own, and touches nobody else's. Wants rsyslog, rsyslog-hiredis, rsyslog-relp, rsyslog-kafka, rsyslog-elasticsearch, redis-server and
-python3-jsonschema. Prints PASS or FAIL and a name for each check and closes with `N passed, M failed`; exits with 1 when anything
+its own, and touches nobody else's. Wants rsyslog, rsyslog-hiredis, rsyslog-relp, rsyslog-kafka, rsyslog-elasticsearch, redis-server,
+systemd (its journald) and python3-jsonschema, and root. Prints PASS or FAIL and a name for each check and closes with `N passed, M failed`; exits with 1 when anything
 failed. Leaves no mount, no process and no file behind.
 """
 import http.server, json, os, shutil, signal, socket, subprocess, sys, threading
@@ -267,6 +267,54 @@ def through_the_socket():
         expect('syslog socket: nothing was lost', (log['accepted'], log['lost'], log['dropped']) == (f.produced, 0, 0), log)
 
 
+class Journal(Daemon):
+    """A systemd-journald for a namespace of its own, that sees its own /run and /var/log: the machine's are not touched."""
+    SCRIPT = 'mount -t tmpfs tmpfs /run && mount -t tmpfs tmpfs /var/log && mkdir -p /run/systemd/journal.regward && ' \
+        'exec /lib/systemd/systemd-journald regward'
+
+    def __init__(self, folder): super().__init__(folder, ['unshare', '-m', 'bash', '-c', self.SCRIPT])
+
+    def start(self):
+        super().start()
+        self.root = '/proc/%d/root' % self.process.pid
+        self.socket = self.root + '/run/systemd/journal.regward/socket'
+        wait_for('the journal', lambda: os.path.exists(self.socket))
+        return self
+
+    def entries(self):
+        files = [os.path.join(f, n) for f, _, names in os.walk(self.root + '/var/log/journal') for n in names if n.endswith('.journal')]
+        if not files: return []
+        done = subprocess.run(['journalctl', *('--file=' + f for f in files), '--output=json', '--all', '--no-pager'], stdin=subprocess.DEVNULL,
+                              capture_output=True, timeout=60)
+        # A field of more than 4 KiB, or with control characters, comes as numbers.
+        text = lambda v: bytes(v).decode() if isinstance(v, list) else v
+        entries = [json.loads(line) for line in done.stdout.decode().splitlines()]
+        return [{k: text(v) for k, v in e.items()} for e in entries if e.get('SYSLOG_IDENTIFIER') == 'regward']
+
+
+@check
+def real_journal():
+    """The journal's sink to a real systemd-journald: short events in a datagram, long ones in a sealed file."""
+    mount = Mount(DENIED.replace('SetValueDenied', 'SetValueRetrieveKeyValueInfo'))
+    journal = Journal(mount.folder).start()
+    try:
+        mount.options = ',log-to=journald:' + journal.socket
+        with mount:
+            texts = ['short', 'ä' * 31000, 'ö' * 31000, 'last']
+            for text in texts:
+                with open(mount.file(HOSTNAME), 'w') as f: f.write(text)
+            wait_for('the log', lambda: len(mount.events()) == len(texts))
+            wait_for('the journal', lambda: len(journal.entries()) == len(texts))
+            entries = journal.entries()
+            expect('journald: every event is an entry, equal and in order', [json.loads(e['REGWARD_EVENT']) for e in entries] == mount.events(),
+                   [e.get('MESSAGE') for e in entries])
+            expect('journald: with its fields', all(e['MESSAGE_ID'] == '6b0e7a5c1f5d4f6f9d0c7f3a52b5e101' and e['REGWARD_ACTION'] == 'SetValue'
+                   and e['_TRANSPORT'] == 'journal' and int(e['_PID']) == mount.process.pid for e in entries), entries[:1])
+            log = next(l for l in mount.status()['logs'] if l['name'].startswith('journald'))
+            expect('journald: nothing was lost', (log['accepted'], log['lost']) == (len(texts), 0), log)
+    finally: journal.stop()
+
+
 class Elasticsearch(http.server.BaseHTTPRequestHandler):
     """As much of one as the bulks need: says 429 to the first, 409 to what it has."""
     protocol_version = 'HTTP/1.1'
@@ -330,6 +378,7 @@ def is_valid():
 
 
 if __name__ == '__main__':
+    if os.getuid() != 0: sys.exit('check_fleet.py needs root')
     missing = [p for p in ('rsyslogd', 'redis-server', 'redis-cli') if shutil.which(p, path=os.environ['PATH'] + ':/usr/sbin') is None]
     if missing: sys.exit('check_fleet.py needs %s' % ', '.join(missing))
     sys.exit(control.main(CHECKS))
