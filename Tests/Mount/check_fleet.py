@@ -161,12 +161,13 @@ class Fleet:
         names = sorted((n for n in os.listdir(folder) if n.startswith(name)), reverse=True)
         text = ''
         for n in names:
-            with open(os.path.join(folder, n), newline='\n') as f: text += f.read()
+            # A line that is just being written may end within a character; it is none yet.
+            with open(os.path.join(folder, n), newline='\n', errors='replace') as f: text += f.read()
         return text.split('\n')[:-1]
 
     def relayed(self):
         if not os.path.exists(self.relay_file): return []
-        with open(self.relay_file, newline='\n') as f: return f.read().split('\n')[:-1]
+        with open(self.relay_file, newline='\n', errors='replace') as f: return f.read().split('\n')[:-1]
 
     def arrived(self, name, twice=False, by=None):
         """Everything is in Redis and with the relay, in order; `twice`: an event may be there again after a fault; `by`: sorted so first."""
@@ -184,7 +185,7 @@ def difference(wanted, found):
     lost = [l for l in wanted if l not in set(found)]
     more = [l for l in found if l not in set(wanted)]
     place = next((n for n, (a, b) in enumerate(zip(wanted, found)) if a != b), None)
-    return '%d of %d, %d lost, %d not known, first difference at %s; %s' % (len(found), len(wanted), len(lost), len(more), place, (lost + more)[:1])
+    return '%d of %d, %d lost, %d not known, first difference at %s; %s' % (len(found), len(wanted), len(lost), len(more), place, (lost + more or [''])[0][:300])
 
 
 @check
