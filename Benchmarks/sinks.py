@@ -79,8 +79,10 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument('binaries')
     parser.add_argument('--operations', type=int, default=200_000)
-    parser.add_argument('--rounds', type=int, default=5)
+    parser.add_argument('--rounds', type=int, default=40)
     options = parser.parse_args()
+    # Short turns: what else the machine does comes to all of them.
+    turn = max(1, options.operations // options.rounds)
     folder = tempfile.mkdtemp(prefix='regward-bench-', dir=os.environ.get('TMPDIR', os.path.expanduser('~')))
     mounts = []
     try:
@@ -90,16 +92,16 @@ def main():
                            ('stuck reader', ',log-to=socket:%s/stuck.sock' % folder)):
             mounts.append(Mounted(options.binaries, folder, name, more))
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-        for m in mounts: m.round(options.operations // 10)
+        for m in mounts: m.round(turn)
         for m in mounts: m.rounds.clear()
         for number in range(options.rounds):
             # Every other round the other way about, so that none has the better place.
-            for m in mounts[::-1] if number % 2 else mounts: m.round(options.operations)
-        print('%d operations, median of %d rounds; load %.2f' % (options.operations, options.rounds, os.getloadavg()[0]))
+            for m in mounts[::-1] if number % 2 else mounts: m.round(turn)
+        print('%d operations in %d rounds, medians; load %.2f' % (turn * options.rounds, options.rounds, os.getloadavg()[0]))
         print('%-14s %9s %7s %13s %13s %7s   %s' % ('', 'µs each', 'ratio', 'caller µs CPU', 'daemon µs CPU', 'ratio', 'events'))
         base = mounts[0]
         for m in mounts:
-            wall, caller, daemon = (statistics.median(r[i] for r in m.rounds) / options.operations * 1e6 for i in range(3))
+            wall, caller, daemon = (statistics.median(r[i] for r in m.rounds) / turn * 1e6 for i in range(3))
             # Of neighbours in time: what else the machine did counts for both.
             ratio = statistics.median(a[0] / b[0] for a, b in zip(m.rounds, base.rounds))
             costs = statistics.median((a[1] + a[2]) / (b[1] + b[2]) for a, b in zip(m.rounds, base.rounds))
