@@ -7,7 +7,7 @@ the value as it was, nothing left in the key (SEMANTICS.md, 10). BIN-DIRECTORY h
 the packages of `mount_check_packages`.
 
 Prints PASS or FAIL and a name for each check and closes with `N passed, N failed`; exits with 1 when anything failed. --measure prints
-the SetValues of each tool. Standard library only. Leaves no mount, no process and no file behind.
+the SetValues of each tool. Wants python3-jsonschema. Leaves no mount, no process and no file behind.
 """
 import ctypes, json, os, pty, re, select, shutil, signal, subprocess, sys, tempfile, time
 
