@@ -8,7 +8,7 @@ unless told otherwise) beside writers that know what must happen to them. BIN-DI
 and cc.
 
 Prints PASS or FAIL and a name for each check and closes with `N passed, M failed`; exits with 1 when anything failed.
-Standard library only. Leaves no mount, no process and no file behind.
+Wants python3-jsonschema. Leaves no mount, no process and no file behind.
 """
 import contextlib, ctypes, errno, json, os, shutil, signal, socket, subprocess, sys, tempfile, threading, time
 

@@ -6,7 +6,7 @@ hive as it was, and stand in the log with the rule that refused it. BIN-DIRECTOR
 copied and stands for the sample's SYSTEM hive. Needs root.
 
 Prints PASS or FAIL and a name for each check and closes with `N passed, N failed`; exits with 1 when anything failed.
-Standard library only. Leaves no mount, no process and no file behind.
+Wants python3-jsonschema. Leaves no mount, no process and no file behind.
 """
 import ctypes, errno, json, mmap, os, shutil, signal, socket, stat, subprocess, sys, tempfile, time
 
