@@ -41,6 +41,7 @@ def problem(events):
 
 def hold(log):
     """Every whole line of a log in `ecs` or `ocsf`, if it is there: called wherever a mount with a log ends. Raises Invalid."""
-    if not os.path.exists(log): return
+    # What is no file, as a pipe, cannot be read again.
+    if not os.path.isfile(log): return
     with open(log, newline='\n') as f: found = problem(json.loads(line) for line in f if line.endswith('\n'))
     if found: raise Invalid('%s: %s' % (log, found))
