@@ -45,6 +45,11 @@ mount_check_packages=(
   attr ed emacs-nox gcc git libc6-dev moreutils nano patch perl procps python3 python3-jsonschema rsync strace tree util-linux vim-nox
 )
 
+# What Tests/Mount/check_fleet.py starts, privately: the services that these packages bring are not used.
+fleet_check_packages=(
+  redis-server redis-tools rsyslog rsyslog-elasticsearch rsyslog-hiredis rsyslog-kafka rsyslog-relp systemd
+)
+
 can_mount() { [ -r /dev/fuse ] && [ -w /dev/fuse ]; }
 
 is_mounted() { awk -v mountpoint="$(printf '%s' "$1" | sed 's/ /\\040/g')" \

@@ -23,6 +23,8 @@ extension EventEncoder {
       Activity(classID: 1007, className: "Process Activity", id: id, name: name)
     }
 
+    var isOfValue: Bool { classID == 201002 }
+
     init(classID: Int, className: String, id: Int, name: String) {
       self.classID = classID
       self.className = className
@@ -104,14 +106,17 @@ extension EventEncoder {
 
   private func ocsfLine(for event: Notification, loss: Loss) -> [UInt8] {
     let key = EventKeyName(event.keyName)
+    let activity = Activity(event.notifyClass)
     return ocsfLine(
-      .registry(event), Activity(event.notifyClass), at: event.time, isSuccess: event.status.isSuccess,
+      .registry(event), activity, at: event.time, isSuccess: event.status.isSuccess,
       isRefused: event.denied && !event.audited, isAudited: event.audited, loss: loss,
       actor: { Self.writeActor(event.process, to: &$0) }
     ) { json in
       json.member("status_code", event.status.description)
       json.member("status_detail", event.decidedBy)
-      if let name = event.valueName {
+      // What the class requires goes by the class: of a value without a name, the default one's.
+      if activity.isOfValue {
+        let name = event.valueName ?? ""
         json.object("reg_value") { Self.writeOCSF(event.newValue, name, key, to: &$0) }
         if let old = event.oldValue { json.object("prev_reg_value") { Self.writeOCSF(old, name, key, to: &$0) } }
       } else if let new = event.newKeyName {
@@ -219,7 +224,7 @@ extension EventEncoder {
     }
   }
 
-  /// OCSF's numbers of the types, by ours; the others have none.
+  /// OCSF's numbers of the types, by ours; the others are 99, with their name beside.
   private static let typeIDs: [ValueType: Int] = [
     .binary: 1, .dword: 2, .dwordBigEndian: 3, .expandSz: 4, .link: 5, .multiSz: 6, .none: 7, .qword: 8, .sz: 10,
   ]
@@ -233,7 +238,7 @@ extension EventEncoder {
     guard let value else { return }
     let data = EventData(value)
     json.member("type", value.type.name)
-    json.member("type_id", typeIDs[value.type])
+    json.member("type_id", typeIDs[value.type] ?? 99)
     // Their numbers are signed.
     if let number = data.integer {
       json.member("reg_integer_data", Int64(bitPattern: number))
@@ -242,7 +247,8 @@ extension EventEncoder {
     } else if let text = data.strings?.first {
       json.member("reg_string_data", text)
     } else {
-      json.member("reg_binary_data", base64: data.shown)
+      // The name for bytes is only for these two types; what another type has, or a number of a wrong size, is `data`.
+      json.member(value.type == .binary || value.type == .none ? "reg_binary_data" : "data", base64: data.shown)
     }
   }
 }

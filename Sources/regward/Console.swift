@@ -31,6 +31,11 @@ enum Console {
     }))
   }
 
+  /// `1 thread`, `2 threads`; `plural` where an s does not make it.
+  static func count(_ number: some BinaryInteger, _ noun: String, _ plural: String? = nil) -> String {
+    "\(number) \(number == 1 ? noun : plural ?? noun + "s")"
+  }
+
   /// Columns of the terminal that standard output is; nil when it is none.
   static var width: Int? {
     guard isatty(STDOUT_FILENO) == 1 else { return nil }

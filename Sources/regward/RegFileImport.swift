@@ -72,10 +72,9 @@ final class RegFileImport {
   }
 
   var summary: String {
-    func count(_ number: Int, _ what: String) -> String { "\(number) \(what)\(number == 1 ? "" : "s")" }
     let verb = isDryRun ? "would be " : ""
-    return "\(count(counts.keys, "key")) \(verb)made, \(count(counts.values, "value")) \(verb)set, "
-      + "\(count(counts.deletedKeys, "key")) and \(count(counts.deletedValues, "value")) \(verb)deleted"
+    return "\(Console.count(counts.keys, "key")) \(verb)made, \(Console.count(counts.values, "value")) \(verb)set, "
+      + "\(Console.count(counts.deletedKeys, "key")) and \(Console.count(counts.deletedValues, "value")) \(verb)deleted"
   }
 
   /// Makes a change, or puts it with those that are made together. Throws the first that was refused, this one or one before it; values of

@@ -37,14 +37,17 @@ struct StatusCommand: ParsableCommand {
         "rules",
         "version \(number("rulesVersion")), mode \(status["mode"]?.string ?? "?"): "
           + "\(number("rules", "hardened")) hardened, "
-          + "\(number("rules", "monitored")) monitored, \(number("rules", "processes")) processes"
+          + "\(number("rules", "monitored")) monitored, \(Console.count(number("rules", "processes"), "process", "processes"))"
       ),
       ("set by message", status["amendments"]?.string ?? "nothing"),
       ("callers known by", status["guards"]?.string ?? "?"),
       (
         "callers",
-        "\(number("callers", "processes")) processes, \(number("callers", "threads")) threads, "
-          + "\(number("callers", "losses")) losses of events"
+        [
+          Console.count(number("callers", "processes"), "process", "processes"),
+          Console.count(number("callers", "threads"), "thread"),
+          Console.count(number("callers", "losses"), "loss of events", "losses of events"),
+        ].joined(separator: ", ")
       ),
       ("updates", "\(number("updates", "succeeded")) done, \(number("updates", "failed")) failed"),
     ]
@@ -63,15 +66,16 @@ struct StatusCommand: ParsableCommand {
         (
           "log",
           "\(log["name"]?.string ?? "?"): \(count("accepted")) told, \(count("lost")) lost, \(count("dropped")) dropped, "
-            + "\(count("errors")) errors"
+            + Console.count(count("errors"), "error")
         ))
     }
     if number("unsaved", "values") + number("unsaved", "promoted") + number("unsaved", "lost") > 0 {
       rows.append(
         (
           "in memory",
-          "\(number("unsaved", "values")) values that nobody has saved, \(number("unsaved", "scratchBytes")) bytes under scratch names; "
-            + "\(number("unsaved", "promoted")) were promoted, \(number("unsaved", "lost")) lost"
+          "\(Console.count(number("unsaved", "values"), "value")) that nobody has saved, "
+            + "\(Console.count(number("unsaved", "scratchBytes"), "byte")) under scratch names; "
+            + "\(number("unsaved", "promoted")) promoted, \(number("unsaved", "lost")) lost"
         ))
     }
     for hive in status["storage"]?.elements ?? [] {
@@ -110,17 +114,20 @@ struct StatusCommand: ParsableCommand {
       "process \($0), \(sync["client"]?["deciding"]?.boolean == true ? "deciding" : "listening")"
     }
     func setting(_ name: String) -> Int64 { sync[name]?.integer ?? 0 }
-    rows.append(("sync client", "\(client ?? "none"); \(setting("waiting")) operations wait"))
+    rows.append(("sync client", "\(client ?? "none"); \(Console.count(setting("waiting"), "operation")) waiting"))
     rows.append(
       (
         "sync settings",
-        "wait \(setting("timeout_ms")) ms, after \(setting("timeouts_until_pass_through")) time-outs not asked for "
+        "wait \(setting("timeout_ms")) ms, after \(Console.count(setting("timeouts_until_pass_through"), "time-out")) not asked for "
           + "\(setting("retry_after_ms")) ms, silence means \(sync["on_timeout"]?.string ?? "?")"
       ))
     for type in sync["types"]?.members ?? [] {
       func number(_ name: String) -> Int64 { type.value[name]?.integer ?? 0 }
       var text = "\(number("sent")) sent, \(number("received")) answered, \(number("denied")) denied, "
-      text += "\(number("timeouts")) time-outs, \(number("mismatches")) mismatches, \(number("errors")) errors"
+      text += [
+        Console.count(number("timeouts"), "time-out"), Console.count(number("mismatches"), "mismatch", "mismatches"),
+        Console.count(number("errors"), "error"),
+      ].joined(separator: ", ")
       if number("last_error") != 0 { text += " (\(Console.reason(Int32(clamping: number("last_error")))))" }
       text += ", \(number("passed_through") + number("unattended") + number("crowded")) not asked"
       rows.append((type.name, text + "; waited \(duration(number("total_wait_ns")))"))

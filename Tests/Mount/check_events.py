@@ -44,6 +44,12 @@ class LoggedMount(Mount):
 
     def place(self, name): return os.path.join(self.folder, name)
 
+    def __exit__(self, *_):
+        super().__exit__()
+        for place in self.places:
+            format, _, path = place.rpartition('=')
+            if format in ('ecs', 'ocsf') and path.startswith('/'): event_schema.hold(path)
+
 
 def lines(path):
     with open(path, newline='\n') as f: return f.read().splitlines()
@@ -140,8 +146,32 @@ def control_file():
                 if r.poll() is None: r.kill()
                 r.wait()
                 r.stdout.close()
-        code, text = run(['setpriv', '--reuid', '65534', '--clear-groups', 'cat', place])
+        # From within: the folder above lets nobody in.
+        code, text = run(['setpriv', '--reuid', '65534', '--clear-groups', 'cat', '%ctl/events'], cwd=m.path)
         expect('control file: not for strangers', code == 1 and 'Permission denied' in text, text)
+
+
+@check
+def control_file_of_another_owner():
+    """SEMANTICS 1.16: with `uid=` the kernel's bits let him in whose the files look; the daemon does not."""
+    with LoggedMount(DENIED, options='allow_other,uid=65534,gid=65534') as m:
+        place = m.path + '/%ctl/events'
+        expect('uid=: the file looks as his, and he may read', (os.stat(place).st_uid, os.stat(place).st_mode & 0o400) == (65534, 0o400))
+        # From within: the folder above lets nobody in.
+        def as_him(name): return run(['timeout', '20', 'setpriv', '--reuid', '65534', '--regid', '65534', '--clear-groups', 'cat', '%ctl/' + name], cwd=m.path)
+        code, text = as_him('status')
+        expect('uid=: he gets to the other files', code == 0, text)
+        code, text = as_him('events')
+        expect('uid=: he is refused all the same', code == 1 and 'Permission denied' in text, (code, text))
+        reader = subprocess.Popen(['cat', place], stdout=subprocess.PIPE, stdin=subprocess.DEVNULL)
+        try:
+            wait_for('the reader', lambda: place in os.path.realpath('/proc/%d/fd/3' % reader.pid))
+            echo('x', m.file(HOSTNAME))
+            expect('uid=: who mounted is told', json.loads(reader.stdout.readline())['event']['sequence'] == 1)
+        finally:
+            reader.terminate()
+            reader.wait()
+            reader.stdout.close()
 
 
 @check

@@ -8,9 +8,11 @@ unless told otherwise) beside writers that know what must happen to them. BIN-DI
 and cc.
 
 Prints PASS or FAIL and a name for each check and closes with `N passed, M failed`; exits with 1 when anything failed.
-Standard library only. Leaves no mount, no process and no file behind.
+Wants python3-jsonschema. Leaves no mount, no process and no file behind.
 """
 import contextlib, ctypes, errno, json, os, shutil, signal, socket, subprocess, sys, tempfile, threading, time
+
+import event_schema
 
 BIN = os.path.abspath(sys.argv[1])
 REGWARD = os.path.join(BIN, 'regward')
@@ -164,6 +166,7 @@ class Mount:
     def unmount(self):
         if os.path.ismount(self.point): run([REGWARD, 'umount', self.point])
         self.daemon.wait(timeout=30)
+        event_schema.hold(self.log)
 
     def status(self):
         with open(self.point + '/%ctl/status') as file: return json.load(file)
@@ -639,7 +642,7 @@ def overflow(m, count):
         after = m.status()['callers']['losses']
         check(m.guards + ': the overflow is counted', after > losses, (losses, after))
         done = run([REGWARD, 'status', m.point])
-        check(m.guards + ': and shown', '%d losses of events' % after in done.stdout or after < m.status()['callers']['losses'], done.stdout)
+        check(m.guards + ': and shown', '%d loss' % after in done.stdout or after < m.status()['callers']['losses'], done.stdout)
 
 
 def storm(m):

@@ -7,9 +7,11 @@ the value as it was, nothing left in the key (SEMANTICS.md, 10). BIN-DIRECTORY h
 the packages of `mount_check_packages`.
 
 Prints PASS or FAIL and a name for each check and closes with `N passed, N failed`; exits with 1 when anything failed. --measure prints
-the SetValues of each tool. Standard library only. Leaves no mount, no process and no file behind.
+the SetValues of each tool. Wants python3-jsonschema. Leaves no mount, no process and no file behind.
 """
 import ctypes, json, os, pty, re, select, shutil, signal, subprocess, sys, tempfile, time
+
+import event_schema
 
 BIN = os.path.abspath(sys.argv[1])
 REGWARD = os.path.join(BIN, 'regward')
@@ -196,6 +198,7 @@ class Mount:
     def unmount(self):
         if os.path.ismount(self.point):
             subprocess.run([REGWARD, 'umount', self.point], capture_output=True, timeout=60, check=True)
+        event_schema.hold(self.log)
 
     def status(self):
         with open(self.point + '/%ctl/status') as file: return json.load(file)

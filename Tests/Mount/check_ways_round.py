@@ -6,9 +6,11 @@ hive as it was, and stand in the log with the rule that refused it. BIN-DIRECTOR
 copied and stands for the sample's SYSTEM hive. Needs root.
 
 Prints PASS or FAIL and a name for each check and closes with `N passed, N failed`; exits with 1 when anything failed.
-Standard library only. Leaves no mount, no process and no file behind.
+Wants python3-jsonschema. Leaves no mount, no process and no file behind.
 """
 import ctypes, errno, json, mmap, os, shutil, signal, socket, stat, subprocess, sys, tempfile, time
+
+import event_schema
 
 BIN = os.path.abspath(sys.argv[1])
 REGWARD = os.path.join(BIN, 'regward')
@@ -108,8 +110,11 @@ class Mount:
         self.position = 0
 
     def unmount(self):
+        done = None
         if os.path.ismount(self.point):
-            return subprocess.run([REGWARD, 'umount', self.point], capture_output=True, text=True)
+            done = subprocess.run([REGWARD, 'umount', self.point], capture_output=True, text=True)
+        event_schema.hold(self.log)
+        return done
 
     def status(self):
         with open(self.point + '/%ctl/status') as file: return json.load(file)
@@ -371,6 +376,7 @@ def row11(m):
     check('11 and is told so', 'not known' in why.stdout, why)
     if target: os.kill(int(target[0]), signal.SIGTERM)
     inner.wait(timeout=20)
+    event_schema.hold(folder + '/log.json')
     m.mount()
 
 

@@ -99,7 +99,9 @@ import Testing
     #expect(shown == expected)
   }
 
+  /// Also held against the schema of its format, where that has one.
   static func parsed(_ line: [UInt8]) throws -> [String: Any] {
+    #expect(try SchemaValidator.problem(inLine: line) == nil)
     #expect(line.last == 0x0A)
     #expect(!line.dropLast().contains(0x0A))
     return try #require(JSONSerialization.jsonObject(with: Data(line)) as? [String: Any])
@@ -157,7 +159,9 @@ import Testing
     let encoder = EventEncoder(format: format, currentControlSet: 1, hostName: "golden")
     var text = ""
     for event in Self.script {
-      text += String(decoding: encoder.line(for: event, loss: event.sequence == 7 ? .init(dropped: 2, failed: 1, errno: 11) : .init()), as: UTF8.self)
+      let line = encoder.line(for: event, loss: event.sequence == 7 ? .init(dropped: 2, failed: 1, errno: 11) : .init())
+      if format != .sysmonXML { _ = try Self.parsed(line) }
+      text += String(decoding: line, as: UTF8.self)
     }
     text = text.replacingOccurrences(of: String(repeating: "paWl", count: 21845) + "pQ==", with: "…64 KiB…")
     let file = URL(filePath: #filePath).deletingLastPathComponent().appending(path: "Golden/script.\(format.rawValue)")
@@ -177,7 +181,7 @@ import Testing
 
   @Test(arguments: EventFormat.allCases)
   func everyFormatHasEveryClassAndTellsWhatWasLost(format: EventFormat) throws {
-    let encoder = EventEncoder(format: format)
+    let encoder = EventEncoder(format: format, hostName: "h")
     for notifyClass in NotifyClass.allCases {
       var event = Event.registry(Samples.notification(notifyClass, key: Samples.winDefend, value: "a<b>&\"\u{1}\u{85}\n"))
       event.sequence = 918_273
@@ -197,7 +201,7 @@ import Testing
   @Test func aRefusalIsOneInEveryFormat() throws {
     let event = try #require(Self.sample("set-value-denied"))
     func object(_ format: EventFormat) throws -> [String: Any] {
-      try Self.parsed(EventEncoder(format: format).line(for: event))
+      try Self.parsed(EventEncoder(format: format, hostName: "h").line(for: event))
     }
     let ecs = try #require(try object(.ecs)["event"] as? [String: Any])
     #expect(ecs["type"] as? [String] == ["change", "denied"] && ecs["outcome"] as? String == "failure")

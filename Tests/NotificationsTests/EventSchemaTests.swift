@@ -4,15 +4,30 @@ import Testing
 
 @testable import Notifications
 
-/// As much of JSON Schema as the schema of events uses.
+/// As much of JSON Schema as the schemas of events use.
 struct SchemaValidator {
   private let root: [String: Any]
 
   struct Unreadable: Error {}
 
-  init() throws {
-    guard let root = try JSONSerialization.jsonObject(with: Data(EventSchema.text)) as? [String: Any] else { throw Unreadable() }
+  init(_ schema: Data = Data(EventSchema.text)) throws {
+    guard let root = try JSONSerialization.jsonObject(with: schema) as? [String: Any] else { throw Unreadable() }
     self.root = root
+  }
+
+  /// That of OCSF's classes.
+  private static func ofOCSF() throws -> SchemaValidator {
+    try SchemaValidator(
+      Data(contentsOf: URL(filePath: #filePath).deletingLastPathComponent().appending(path: "Golden/ocsf.schema.json")))
+  }
+
+  /// What is wrong with a line of `ecs` or `ocsf`, by the schema of its format; nil for nothing, and for the formats without one.
+  static func problem(inLine line: [UInt8]) throws -> String? {
+    guard let object = try JSONSerialization.jsonObject(with: Data(line)) as? [String: Any] else { throw Unreadable() }
+    if let classID = object["class_uid"] {
+      return try ofOCSF().problem(object, ["$ref": "#/$defs/class_\(classID)"], "")
+    }
+    return object["ecs"] == nil ? nil : try SchemaValidator().problem(line)
   }
 
   /// The first thing that is wrong with a line; nil for nothing.
@@ -54,7 +69,7 @@ struct SchemaValidator {
     }
     guard let object = value as? [String: Any] else { return nil }
     for name in schema["required"] as? [String] ?? [] where object[name] == nil { return "\(path): lacks \(name)" }
-    let properties = schema["properties"] as? [String: Any] ?? [:]
+    guard let properties = schema["properties"] as? [String: Any] else { return nil }
     for (name, member) in object {
       guard let property = properties[name] as? [String: Any] else { return "\(path): unknown \(name)" }
       if let found = problem(member, property, path + "." + name) { return found }
@@ -115,7 +130,49 @@ struct SchemaValidator {
     #expect(try validator.problem(Array(line.replacing(right, with: wrong, maxReplacements: 1).utf8)) != nil)
   }
 
-  /// Field names of Elastic Common Schema 8.17 (generated/csv/fields.csv of elastic/ecs), as far as events use them.
+  /// SEMANTICS 6.21: names, required attributes and numbers are OCSF's, of every class, with every type of value.
+  @Test(arguments: NotifyClass.allCases)
+  func everyClassIsOCSF(notifyClass: NotifyClass) throws {
+    for type in 0...12 {
+      var event = Samples.notification(notifyClass, key: Samples.winDefend, value: type == 0 ? nil : "v", denied: type % 2 == 0)
+      event.newKeyName = type == 0 ? Samples.winDefend : nil
+      event.newValue = RegistryValue(type: ValueType(rawValue: UInt32(type)), data: Array(repeating: 1, count: 8))
+      event.oldValue = RegistryValue(type: ValueType(rawValue: UInt32(type)), data: [1, 2, 3])
+      let line = EventEncoder(format: .ocsf, hostName: "h").line(for: .registry(event), loss: .init(dropped: 1))
+      #expect(try SchemaValidator.problem(inLine: line) == nil, "type \(type)")
+    }
+  }
+
+  @Test(arguments: [
+    (#""severity_id":1"#, #""severity_id":7"#), (#""action_id":1"#, #""action_id":5"#), (#""activity_id":2"#, #""activity_id":6"#),
+    (#""type_uid":20100202"#, #""type_uid":20100206"#), (#""category_uid":1"#, #""category_uid":0"#), (#""type_id":10"#, #""type_id":11"#),
+    (#""name":"v""#, #""value":"v""#), (#""pid":1234"#, #""pid":"1234""#), (#""reg_string_data":"#, #""reg_text":"#),
+    (#""version":"1.8.0""#, #""version":"1.7.0""#),
+  ])
+  func whatIsNotOCSFIsFound(right: String, wrong: String) throws {
+    var event = Samples.notification(.postSetValueKey, key: Samples.winDefend, value: "v")
+    event.newValue = RegistryValue(type: .sz, data: Samples.utf16("x"))
+    let line = String(decoding: EventEncoder(format: .ocsf, hostName: "h").line(for: event), as: UTF8.self)
+    #expect(try SchemaValidator.problem(inLine: Array(line.utf8)) == nil)
+    #expect(line.contains(right))
+    #expect(try SchemaValidator.problem(inLine: Array(line.replacing(right, with: wrong, maxReplacements: 1).utf8)) != nil)
+  }
+
+  /// The attribute for bytes is OCSF's for two types only; a type that it has no number for is 99, Other, and has its name beside.
+  @Test(arguments: [
+    (ValueType.binary, 1, "reg_binary_data"), (.none, 7, "reg_binary_data"), (.dword, 2, "data"), (.sz, 10, "reg_string_data"),
+    (.multiSz, 6, "reg_string_list_data"), (ValueType(rawValue: 8), 99, "data"), (ValueType(rawValue: 0xFFFF_0012), 99, "data"),
+  ])
+  func dataIsInTheAttributeOfItsType(type: ValueType, number: Int, attribute: String) throws {
+    var event = Samples.notification(.postSetValueKey, key: Samples.winDefend, value: "v")
+    event.newValue = RegistryValue(type: type, data: [0x61, 0, 0])
+    let object = try EventEncoderTests.parsed(EventEncoder(format: .ocsf, hostName: "h").line(for: event))
+    let value = try #require(object["reg_value"] as? [String: Any])
+    #expect(value["type_id"] as? Int == number && value["type"] as? String == type.name)
+    #expect(value.keys.filter { $0 == "data" || $0.hasPrefix("reg_") } == [attribute])
+  }
+
+  /// Field names of Elastic Common Schema 8.17.0 (generated/csv/fields.csv of elastic/ecs), as far as events use them.
   private static let ecsNames: Set<String> = [
     "@timestamp", "ecs.version", "event.action", "event.category", "event.code", "event.dataset", "event.kind", "event.module",
     "event.outcome", "event.sequence", "event.type", "file.extension", "file.path", "group.id", "host.hostname", "message",
@@ -134,6 +191,7 @@ struct SchemaValidator {
     for event in EventEncoderTests.script {
       used.formUnion(names(try EventEncoderTests.parsed(EventEncoder(hostName: "h").line(for: event)), ""))
     }
+    #expect(EventEncoder.schemaVersion == "8.17.0")
     let others = used.filter { !$0.hasPrefix("regward.") && !$0.hasPrefix("winlog.") }
     #expect(others.subtracting(Self.ecsNames) == [])
     #expect(Self.ecsNames.subtracting(others) == [])

@@ -30,7 +30,7 @@ import Testing
   private func lines(_ data: Data) throws -> [Line] {
     #expect(data.isEmpty || data.last == 0x0A)
     return try data.split(separator: 0x0A).map { line in
-      let object = try #require(JSONSerialization.jsonObject(with: line) as? [String: Any])
+      let object = try EventEncoderTests.parsed(Array(line) + [0x0A])
       return Line(
         sequence: (object["event"] as? [String: Any])?["sequence"] as? Int,
         lost: (object["regward"] as? [String: Any])?["lost"] as? [String: Int])

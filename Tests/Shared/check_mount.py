@@ -5,7 +5,7 @@ Drives a real mount of copies of real hives (../shared/hives/real) with real pro
 in the file after unmounting, with a model and with the independent reader ../shared/tools/golden.py.
 
 Prints PASS or FAIL and a name for each check and closes with `N passed, N failed`; exits with 1 when anything failed.
-Standard library only. Leaves no mount, no process and no file behind.
+Wants python3-jsonschema. Leaves no mount, no process and no file behind.
 """
 import argparse, errno, hashlib, json, lzma, os, random, re, shutil, signal, struct, subprocess, sys, tempfile, time, traceback
 
@@ -15,7 +15,9 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 SHARED = os.path.join(os.path.dirname(ROOT), 'shared')
 sys.path.insert(0, os.path.join(SHARED, 'tools'))
+sys.path.insert(0, os.path.join(ROOT, 'Tests', 'Mount'))
 sys.dont_write_bytecode = True
+import event_schema
 
 SZ, EXPAND_SZ, BINARY, DWORD, DWORD_BE, LINK, MULTI_SZ, QWORD = 1, 2, 3, 4, 5, 6, 7, 11
 TYPE_NAMES = ['REG_NONE', 'REG_SZ', 'REG_EXPAND_SZ', 'REG_BINARY', 'REG_DWORD', 'REG_DWORD_BIG_ENDIAN', 'REG_LINK',
@@ -201,6 +203,8 @@ class Mount:
         if status != 0: raise Failure('umount failed with %d: %s' % (status, output))
         if not gone: raise Failure('the daemon did not end')
         if is_mounted(self.path): raise Failure('still mounted')
+        for option in self.options:
+            if option.startswith('log='): event_schema.hold(option[len('log='):])
 
     def kill(self, number=signal.SIGKILL):
         os.kill(self.pid, number)

@@ -137,6 +137,13 @@ struct PrometheusTextTests {
     #expect(lines.first?.hasSuffix("  /b: \(failure); `regward flush` tries again") == true)
   }
 
+  @Test func oneIsNotMany() {
+    #expect(Console.count(1, "thread") == "1 thread" && Console.count(0, "thread") == "0 threads")
+    #expect(Console.count(1, "process", "processes") == "1 process" && Console.count(2, "process", "processes") == "2 processes")
+    let status = JSONValue.object(["callers": .object(["processes": .count(1), "threads": .count(1), "losses": .count(2)])])
+    #expect(StatusCommand.text(of: status).contains("  1 process, 1 thread, 2 losses of events\n"))
+  }
+
   @Test func durationsForPeople() {
     #expect(StatusCommand.duration(0) == "0 ns")
     #expect(StatusCommand.duration(999) == "999 ns")
