@@ -1,4 +1,5 @@
 import Benchmark
+import BenchmarkRules
 import Executive
 import Glibc
 import ProcessTable

@@ -1,4 +1,5 @@
 import Benchmark
+import BenchmarkRules
 import ConfigurationManager
 import WdFilter
 

@@ -4,12 +4,18 @@ internal import HiveStorage
 
 /// `make-hive-samples OUTDIR [SOURCEDIR]`: writes `OUTDIR/NAME.hiv` for each `SOURCEDIR/NAME.txt`, by default those of the
 /// package that this program was built from.
+///
+/// `make-hive-samples --uniform KEYS VALUES LENGTH FILE`: writes a hive of that size for measuring, see `UniformHive`.
 @main
 struct MakeHiveSamples {
   static func main() {
     let arguments = CommandLine.arguments.dropFirst()
+    if arguments.first == "--uniform" {
+      writeUniform(Array(arguments.dropFirst()))
+      return
+    }
     guard (1...2).contains(arguments.count), let output = arguments.first else {
-      fail("usage: make-hive-samples OUTDIR [SOURCEDIR]", status: 64)
+      fail(usage, status: 64)
     }
     let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
     let sources = arguments.count == 2 ? URL(filePath: arguments[2]) : root.appending(path: "hive-samples")
@@ -25,6 +31,22 @@ struct MakeHiveSamples {
         try Data(bytes).write(to: file)
         print(file.path)
       }
+    } catch {
+      fail("\(error)", status: 1)
+    }
+  }
+
+  private static let usage = """
+    usage: make-hive-samples OUTDIR [SOURCEDIR]
+           make-hive-samples --uniform KEYS VALUES LENGTH FILE
+    """
+
+  private static func writeUniform(_ arguments: [String]) {
+    let sizes = arguments.prefix(3).compactMap { Int($0) }
+    guard arguments.count == 4, sizes.count == 3, sizes.allSatisfy({ $0 >= 0 }) else { fail(usage, status: 64) }
+    do {
+      let hive = UniformHive(keys: sizes[0], values: sizes[1], length: sizes[2])
+      try hive.write(to: FileDevice(path: arguments[3], mode: .new))
     } catch {
       fail("\(error)", status: 1)
     }

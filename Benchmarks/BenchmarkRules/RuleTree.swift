@@ -1,21 +1,21 @@
-import ConfigurationManager
-import Executive
-import Glibc
-import ProcessTable
-import WdFilter
+package import ConfigurationManager
+internal import Executive
+internal import Glibc
+package import ProcessTable
+package import WdFilter
 
 /// A policy of a given size, and operations that its rules treat in one way each.
-struct RuleTree {
-  let rules: RuleSet
+package struct RuleTree {
+  package let rules: RuleSet
   /// This process, as the process table knows it: classified, and not named by the policy.
-  let caller: ProcessContext
+  package let caller: ProcessContext
 
   private static let software = #"\REGISTRY\MACHINE\SOFTWARE"#
   private static let source = RuleSource(file: "bench.yaml", line: 7)
 
   /// `count` rules on keys of six components, a hundred below each vendor: the last one refuses, the others watch. Every
   /// tenth has an entry for a value. Two process entries are not about the caller.
-  init(count: Int) throws {
+  package init(count: Int) throws {
     let monitored = try (0..<count).map { index in
       MonitoredRule(
         id: "rule-\(index)", key: try KeyPattern(Self.key(index)),
@@ -27,7 +27,7 @@ struct RuleTree {
   }
 
   /// `count` rules, each with a `**` in the middle: `HKLM\SOFTWARE\Vendor0\**\Product0\Rule0`.
-  init(wildcards count: Int) throws {
+  package init(wildcards count: Int) throws {
     let monitored = try (0..<count).map { index in
       MonitoredRule(
         id: "rule-\(index)",
@@ -61,19 +61,19 @@ struct RuleTree {
   }
 
   /// A name of six components that no rule touches; the first five lead along rules.
-  let untouched = set(software + #"\Vendor0\Product0\Settings"#)
+  package let untouched = set(software + #"\Vendor0\Product0\Settings"#)
   /// The walk reaches a rule's key, and its rule does not ask for the operation.
-  let matchedOnly: RegistryOperation = .createKey(
+  package let matchedOnly: RegistryOperation = .createKey(
     completeName: UnicodeName(Self.key(0)), parent: KeyReference(id: 1, completeName: UnicodeName(software)),
     options: [])
-  let watched = set(Self.key(0))
-  var refused: RegistryOperation { Self.set(Self.key(rules.monitored.count - 1)) }
-  let hardened = set(#"\REGISTRY\MACHINE\SYSTEM\ControlSet001\Services\WinDefend"#)
+  package let watched = set(Self.key(0))
+  package var refused: RegistryOperation { Self.set(Self.key(rules.monitored.count - 1)) }
+  package let hardened = set(#"\REGISTRY\MACHINE\SYSTEM\ControlSet001\Services\WinDefend"#)
   /// Eight components, along the wildcards' way: every `**` is tried at four places.
-  let belowWildcards = set(software + #"\Vendor0\a\b\c\Product0\Settings"#)
+  package let belowWildcards = set(software + #"\Vendor0\a\b\c\Product0\Settings"#)
 
   /// Keys of 4,096 different rules, or of all there are: what the processor has seen last is of little use.
-  var scattered: [RegistryOperation] {
+  package var scattered: [RegistryOperation] {
     let count = rules.monitored.count
     return (0..<min(4096, count)).map { Self.set(Self.key($0 &* 7919 % count)) }
   }
