@@ -1,5 +1,6 @@
 package import Executive
 package import Notifications
+internal import Sigma
 internal import Synchronization
 
 /// One refused operation, for `regward why`.
@@ -45,6 +46,7 @@ extension Refusal: CustomStringConvertible {
     case .deniedBelow: "a protected key or value lies below"
     case .tamperProtection: "TamperProtectionActive, refused to everybody"
     case .queryDenied: "query hardening"
+    case .sigma: "Sigma rule: \(notification.detections.first?.title ?? "?")"
     case .syncClient: "sync client"
     case .untouched, .watched: "no refusal"
     }

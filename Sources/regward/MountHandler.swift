@@ -98,7 +98,8 @@ final class MountHandler: ControlHandler {
     guard let operation else { return nil }
     if facts.isReadOnly, ![.query, .save, .flush].contains(word) { return "deny: the mount is read-only\n" }
     let process = processes.context(forThread: caller.threadID, uid: caller.userID, gid: caller.groupID)
-    let explanation = filter.rulesInForce.explain(operation, process: process)
+    let explanation = filter.rulesInForce.explain(
+      operation, currentControlSet: filter.currentControlSet, process: process)
     return "\(explanation.decision.summary)\n\(explanation)\n"
   }
 
