@@ -101,7 +101,7 @@ let package = Package(
     .testTarget(
       name: "regwardTests",
       dependencies: [
-        "Executive", "HiveStorage", "ConfigurationManager", "ProcessTable", "Notifications", "WdFilter", "PolicyFile",
+        "Executive", "HiveStorage", "ConfigurationManager", "ProcessTable", "Sigma", "Notifications", "WdFilter", "PolicyFile",
         "HiveSamples", "regward",
       ],
       swiftSettings: settings),

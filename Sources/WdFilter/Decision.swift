@@ -160,7 +160,7 @@ extension RuleSet {
     trace?.note(.operation, Self.words(row, operation))
     var findings = Findings(refusing: row.denied.union(.tamperProtectionActive))
     find(operation, row, trace, &findings)
-    let isJudgedBySigma = mode != .off && sigma.map { $0.judged & row.pre.bit != 0 } == true
+    let isJudgedBySigma = sigma.map { $0.judged & row.pre.bit != 0 } == true
     guard findings.touchesAnything || isJudgedBySigma else {
       trace?.note(.process, "not asked for: no rule matches")
       return .untouched

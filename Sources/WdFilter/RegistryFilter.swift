@@ -50,23 +50,21 @@ package final class RegistryFilter: RegistryCallback {
   private final class Watch: Sendable {
     let decision: Decision
     let oldValue: RegistryValue?
-    let reportsFailure: Bool
+    /// Those that judged.
+    let rules: RuleSet
     /// The sync client would have refused it.
     let decidedBy: String?
-    let sigma: SigmaPolicy?
     /// Neither a rule of the policy's own nor the log wants to know.
     let isOnlyForDetection: Bool
 
     init(
-      decision: Decision, oldValue: RegistryValue?, reportsFailure: Bool, decidedBy: String?, sigma: SigmaPolicy?,
-      isOnlyForDetection: Bool
+      decision: Decision, oldValue: RegistryValue?, rules: RuleSet, decidedBy: String?, isOnlyForDetection: Bool
     ) {
-      self.sigma = sigma
+      self.rules = rules
       self.isOnlyForDetection = isOnlyForDetection
       self.decidedBy = decidedBy
       self.decision = decision
       self.oldValue = oldValue
-      self.reportsFailure = reportsFailure
     }
   }
 
@@ -111,12 +109,10 @@ package final class RegistryFilter: RegistryCallback {
     case .setValueKey(let key, let valueName, _), .deleteValueKey(let key, let valueName):
       let oldValue = decision.retrievesOldValue ? call.registry.queryValue(of: key, named: valueName) : nil
       call.callContext = Watch(
-        decision: decision, oldValue: oldValue, reportsFailure: rules.reportsFailures, decidedBy: decidedBy,
-        sigma: rules.sigma, isOnlyForDetection: !isWanted)
+        decision: decision, oldValue: oldValue, rules: rules, decidedBy: decidedBy, isOnlyForDetection: !isWanted)
     default:
       call.callContext = Watch(
-        decision: decision, oldValue: nil, reportsFailure: rules.reportsFailures, decidedBy: decidedBy,
-        sigma: rules.sigma, isOnlyForDetection: !isWanted)
+        decision: decision, oldValue: nil, rules: rules, decidedBy: decidedBy, isOnlyForDetection: !isWanted)
     }
     return .success
   }
@@ -164,13 +160,15 @@ package final class RegistryFilter: RegistryCallback {
   ) -> NTStatus {
     // What was judged and then not done did not fail.
     guard let watch = call.callContext as? Watch,
-      status.isSuccess || watch.reportsFailure && status != .cancelled
+      status.isSuccess || watch.rules.reportsFailures && status != .cancelled
     else { return .success }
     // Nobody had to know for the decision who asks.
     let process = watch.decision.process ?? (watch.decision.reason == .untouched ? processes.context(of: call.caller) : nil)
     var notification = Self.notification(
       of: operation, operation.postClass, status: status, watch.decision, process, call.caller, oldValue: watch.oldValue,
-      sigma: watch.sigma)
+      sigma: watch.rules.sigma)
+    // Rules that have nothing to say are not those of a decision.
+    if watch.rules.sigma != nil { notification.rulesVersion = watch.rules.version }
     notification.isOnlyForDetection = watch.isOnlyForDetection
     notification.decidedBy = watch.decidedBy
     notification.transactionID = call.transactionID

@@ -148,6 +148,7 @@ package final class RuleSet: Sendable {
   /// Values that are not read by processes with certain flags.
   package let queryDenied: [QueryDeniedValue]
   let queryDeniedNames: [UnicodeName]
+  /// Nil where the rules are off.
   package let sigma: SigmaPolicy?
   let matcher: RuleMatcher
   let hits: HitCounters
@@ -168,7 +169,7 @@ package final class RuleSet: Sendable {
     sync: SyncConfiguration = SyncConfiguration(), queue: QueuePolicy = QueuePolicy(), sigma: SigmaPolicy? = nil,
     version: UInt64 = 1
   ) {
-    self.sigma = sigma
+    self.sigma = mode == .off ? nil : sigma
     self.version = version
     self.reportsFailures = reportsFailures
     self.sync = sync
@@ -246,8 +247,7 @@ package final class RuleSet: Sendable {
 
   /// A Sigma rule is about operations of a pre class.
   func isWatchedBySigma(_ preClass: NotifyClass) -> Bool {
-    guard let sigma, mode != .off else { return false }
-    return sigma.watched & preClass.bit != 0
+    sigma.map { $0.watched & preClass.bit != 0 } == true
   }
 
   /// The classes that these rules need to see, pre and post.

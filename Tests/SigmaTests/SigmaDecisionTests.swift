@@ -43,8 +43,11 @@ import WdFilter
     #expect(bench.run(set(acme, "v", "x")) == .success)
     let told = bench.told
     #expect(told.map(\.audited) == [true] && told[0].denied && told[0].ruleIDs == ["d"])
-    let off = Bench(try rules(Self.acmeKey, "mode: off"))
-    #expect(off.run(set(acme, "v", "x")) == .success && off.told.isEmpty)
+    for scope in EventScope.allCases {
+      let off = Bench(try rules(Self.acmeKey, "mode: off"), scope: scope)
+      #expect(off.run(set(acme, "v", "x")) == .success)
+      #expect(off.told.map { $0.detections.count } == (scope == .writes ? [0] : []))
+    }
   }
 
   @Test func whoIsExemptFromDeniedBitsIsExemptHere() throws {

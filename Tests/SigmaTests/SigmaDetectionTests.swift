@@ -40,6 +40,7 @@ import WdFilter
     #expect(told.map { $0.detections.map(\.id) } == [["acme", "acme-too"], ["own-value"], []])
     // Numbers go up by one: what nobody is told of is no loss.
     #expect(told.map(\.sequence) == [1, 2, 3] && bench.dropped == [0, 0, 0])
+    #expect(told.allSatisfy { $0.rulesVersion == 1 })
     #expect(told.map(\.ruleIDs) == [[], ["own"], ["own"]])
     #expect(told.allSatisfy { $0.notifyClass == .postSetValueKey && !$0.denied && $0.process.image == #"C:\Windows\regedit.exe"# })
     #expect(told.allSatisfy { $0.process.processID > 1 && $0.process.executable?.hasPrefix("/") == true })
