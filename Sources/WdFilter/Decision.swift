@@ -160,14 +160,15 @@ extension RuleSet {
     trace?.note(.operation, Self.words(row, operation))
     var findings = Findings(refusing: row.denied.union(.tamperProtectionActive))
     find(operation, row, trace, &findings)
-    let isJudgedBySigma = sigma.map { $0.judged & row.pre.bit != 0 } == true
-    guard findings.touchesAnything || isJudgedBySigma else {
+    let isAccused = sigma?.mayAccuse(operation, currentControlSet: currentControlSet) == true
+    if sigma != nil, !isAccused { trace?.note(.sigma, "no rule that denies fires") }
+    guard findings.touchesAnything || isAccused else {
       trace?.note(.process, "not asked for: no rule matches")
       return .untouched
     }
     let process = lookUp()
     return conclude(findings, row, process, trace) {
-      isJudgedBySigma ? accuser(of: operation, by: process, currentControlSet, trace) : nil
+      isAccused ? accuser(of: operation, by: process, currentControlSet, trace) : nil
     }
   }
 

@@ -47,19 +47,35 @@ package struct SigmaPolicy: Sendable {
     return actors.first { $0.executable.matches(executable) }?.image
   }
 
+  /// Whether a denying rule might fire, whoever the caller is: most operations are no rule's business, and nobody is asked for then.
+  func mayAccuse(_ operation: RegistryOperation, currentControlSet: UInt32?) -> Bool {
+    guard judged & operation.preClass.bit != 0, var event = event(of: operation, by: nil, currentControlSet) else { return false }
+    for field in Self.ofCaller { event[field] = .pending }
+    let (certain, pending) = denying.firstMatch(event)
+    return certain != nil || pending != nil
+  }
+
   /// The denying rule that fires, by its place; and the one that might, once the data of the operation is known.
   ///
   /// What nobody can say of the caller is unknown to a rule: it matches nothing, so that no exception is made for who cannot be found.
   func accuser(
     of operation: RegistryOperation, by process: ProcessContext?, currentControlSet: UInt32?
   ) -> (certain: Int?, pending: Int?) {
-    guard judged & operation.preClass.bit != 0 else { return (nil, nil) }
+    guard var event = event(of: operation, by: process, currentControlSet) else { return (nil, nil) }
+    if process == nil { for field in Self.ofCaller { event[field] = .unknown } }
+    if process?.executable == nil { event[.image] = .unknown }
+    return denying.firstMatch(event)
+  }
+
+  private static let ofCaller: [SigmaField] = [.image, .user, .processID]
+
+  private func event(
+    of operation: RegistryOperation, by process: ProcessContext?, _ currentControlSet: UInt32?
+  ) -> SigmaEvent? {
     let notification = RegistryFilter.notification(
       of: operation, operation.preClass, status: .success, .untouched, process, .unknown, oldValue: nil, sigma: self)
-    guard var event = SigmaEvent(notification, currentControlSet: currentControlSet) else { return (nil, nil) }
-    if process == nil { for field in [SigmaField.user, .processID] { event[field] = .unknown } }
-    if notification.process.executable == nil { event[.image] = .unknown }
-    if case .setValueKey(_, _, nil) = operation { event[.details] = .pending }
-    return denying.firstMatch(event)
+    var event = SigmaEvent(notification, currentControlSet: currentControlSet)
+    if case .setValueKey(_, _, nil) = operation { event?[.details] = .pending }
+    return event
   }
 }

@@ -129,6 +129,24 @@ import WdFilter
     #expect(rules.decide(restore) { process() }.verdict == .allow)
   }
 
+  /// To find out who asks costs more than the rest.
+  @Test func nobodyIsAskedForWhereNoRuleCouldFire() throws {
+    let detection = "selection: { TargetObject|contains: Acme, User: 7 }\nfilter: { Image|endswith: sed }\ncondition: selection and not filter"
+    let rules = try rules(detection)
+    func asks(_ operation: RegistryOperation) -> Bool {
+      var isAsked = false
+      _ = rules.decide(operation) {
+        isAsked = true
+        return process()
+      }
+      return isAsked
+    }
+    #expect(asks(set(acme, "v", "x")) && asks(set(acme, "v", nil)))
+    #expect(!asks(set(run, "v", "x")) && !asks(.deleteValueKey(key: key(acme), valueName: "v")))
+    #expect(rules.decide(set(acme, "v", "x")) { process(uid: 7) }.verdict == .deny)
+    #expect(rules.decide(set(acme, "v", "x")) { process("/usr/bin/sed", uid: 7) }.verdict == .allow)
+  }
+
   @Test func hitsAreCountedAndListed() throws {
     let rules = try rules(Self.acmeKey)
     for _ in 0..<3 { _ = rules.decide(set(acme, "v", "x")) { process() } }
