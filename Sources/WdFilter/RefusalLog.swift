@@ -99,6 +99,9 @@ package final class RefusalLog: Sendable {
 
   /// Keeps a refusal under the key's name, under key and value, and for a rename under the new name.
   package func record(_ notification: Notification, reason: Decision.Reason) {
+    var notification = notification
+    // Rules that are replaced should be freed.
+    notification.detector = nil
     let refusal = Refusal(notification: notification, reason: reason)
     var names = [notification.keyName.upcased]
     if let value = notification.valueName { names.append(notification.keyName.appending(value).upcased) }

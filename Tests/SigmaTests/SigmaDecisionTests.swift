@@ -25,7 +25,7 @@ import WdFilter
     // Another operation than its own.
     #expect(bench.run(.deleteValueKey(key: key(acme), valueName: "v")) == .success)
     let refusal = try #require(bench.refusals.last(for: UnicodeName(acme + #"\v"#)))
-    #expect(refusal.reason == .sigma)
+    #expect(refusal.reason == .sigma && refusal.notification.detector == nil)
     #expect(refusal.description.contains("rule:      d (Sigma rule: Title of d)"))
     #expect(refusal.description.contains("/rules/d.yml:1\n"))
     let told = bench.told
