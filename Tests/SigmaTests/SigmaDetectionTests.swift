@@ -92,6 +92,23 @@ import WdFilter
     #expect(feed.next()?.dropped == 5)
   }
 
+  /// What needs no rules waits behind what does.
+  @Test func everythingStaysInOrder() throws {
+    let queue = NotificationQueue(capacity: 1000, sinks: [])
+    let feed = try #require(queue.subscribe(capacity: 1000))
+    var (plain, loud) = (try event(run), try event(acme))
+    (plain.detector, plain.isOnlyForDetection) = (nil, false)
+    loud.isOnlyForDetection = false
+    for _ in 0..<200 {
+      queue.enqueue(loud)
+      queue.enqueue(plain)
+    }
+    queue.shutdown(milliseconds: 30_000)
+    var keys: [UnicodeName] = []
+    while let (queued, _) = feed.next() { if case .registry(let told) = queued.event { keys.append(told.keyName) } }
+    #expect(keys == (0..<200).flatMap { _ in [loud.keyName, plain.keyName] })
+  }
+
   @Test func aFloodIsCountedToTheLast() throws {
     let list = EventList()
     let queue = NotificationQueue(capacity: 4, sinks: [list])

@@ -123,7 +123,7 @@ import WdFilter
   @Test func aFolderThatHoldsItselfAndWhatIsNotThereAreErrors() throws {
     let folder = try folder(["a.yml": rule("a", selection)])
     symlink("..", folder.path + "/rules/up")
-    #expect(folder.problems.contains { $0.contains("the folder holds itself") }, "\(folder.problems)")
+    #expect(folder.problems.contains { $0.contains("rules/up/rules: the folder holds itself") && !$0.contains("up/rules/up") }, "\(folder.problems)")
     unlink(folder.path + "/rules/up")
     symlink("nowhere", folder.path + "/rules/gone.yml")
     #expect(folder.problems.contains { $0.contains("rules/gone.yml: cannot open it") }, "\(folder.problems)")
