@@ -6,6 +6,7 @@ internal import Notifications
 internal import ProcessTable
 internal import RegFile
 internal import RegistryFileSystem
+internal import Sigma
 internal import Synchronization
 internal import WdFilter
 
@@ -170,6 +171,7 @@ final class MountHandler: ControlHandler {
     statistics.hardened = rules.hardened.count
     statistics.monitored = rules.monitored.count
     statistics.processes = rules.processes.count
+    statistics.sigma = rules.sigma?.rules.rules.count ?? 0
     statistics.updates = state.updates
     statistics.failedUpdates = state.failures
     statistics.decisions = FilterCounters.classes.map { row in

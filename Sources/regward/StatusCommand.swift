@@ -37,7 +37,8 @@ struct StatusCommand: ParsableCommand {
         "rules",
         "version \(number("rulesVersion")), mode \(status["mode"]?.string ?? "?"): "
           + "\(number("rules", "hardened")) hardened, "
-          + "\(number("rules", "monitored")) monitored, \(number("rules", "processes")) processes"
+          + "\(number("rules", "monitored")) monitored, \(number("rules", "processes")) processes, "
+          + "\(number("rules", "sigma")) Sigma rules"
       ),
       ("set by message", status["amendments"]?.string ?? "nothing"),
       ("callers known by", status["guards"]?.string ?? "?"),

@@ -99,6 +99,8 @@ def annotate():
         page = os.path.join(m.folder, 'page.html')
         code, text = run([control.REGWARD, 'report', '-o', page, m.log])
         expect('regward report sums them up', code == 0 and 'Sigma rules' in read(page) and '<td>Title of keys</td><td>high</td><td class="number">2</td>' in read(page), text)
+        code, text = run([control.REGWARD, 'status', m.path])
+        expect('regward status and the statistics count them', '3 Sigma rules' in text and 'regward_rules{kind="sigma"} 3\n' in m.stats(), text)
         code, text = run([control.REGWARD, 'rules', 'lint', m.policy])
         expect('regward rules lint counts them', code == 0 and '3 Sigma rules in 2 files' in text, text)
 
