@@ -25,15 +25,16 @@ let package = Package(
       name: "ConfigurationManager", dependencies: ["Executive", "HiveStorage"],
       swiftSettings: settings),
     .target(name: "ProcessTable", dependencies: ["Executive"], swiftSettings: settings),
+    .target(name: "Sigma", dependencies: ["Executive"], swiftSettings: settings),
     .target(
-      name: "Notifications", dependencies: ["Executive"], resources: [.embedInCode("event.schema.json")],
+      name: "Notifications", dependencies: ["Executive", "Sigma"], resources: [.embedInCode("event.schema.json")],
       swiftSettings: settings),
     .target(
       name: "WdFilter",
-      dependencies: ["Executive", "ConfigurationManager", "ProcessTable", "Notifications"],
+      dependencies: ["Executive", "ConfigurationManager", "ProcessTable", "Sigma", "Notifications"],
       swiftSettings: settings),
     .target(
-      name: "PolicyFile", dependencies: ["Notifications", "WdFilter", .product(name: "Yams", package: "Yams")],
+      name: "PolicyFile", dependencies: ["Notifications", "Sigma", "WdFilter", .product(name: "Yams", package: "Yams")],
       resources: [.embedInCode("policy.schema.json")],
       swiftSettings: settings),
     .target(
@@ -52,7 +53,7 @@ let package = Package(
       name: "regward",
       dependencies: [
         "CMalloc",
-        "Executive", "HiveStorage", "ConfigurationManager", "ProcessTable", "Notifications",
+        "Executive", "HiveStorage", "ConfigurationManager", "ProcessTable", "Sigma", "Notifications",
         "WdFilter", "PolicyFile", "RegistryFileSystem", "RegFile", "FUSEServer",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
@@ -88,7 +89,11 @@ let package = Package(
     .testTarget(
       name: "ProcessTableTests", dependencies: ["Executive", "ProcessTable"], swiftSettings: settings),
     .testTarget(
-      name: "NotificationsTests", dependencies: ["Executive", "Notifications"],
+      name: "SigmaTests",
+      dependencies: ["Executive", "ConfigurationManager", "ProcessTable", "Sigma", "Notifications", "WdFilter", "PolicyFile"],
+      exclude: ["Rules"], swiftSettings: settings),
+    .testTarget(
+      name: "NotificationsTests", dependencies: ["Executive", "Sigma", "Notifications"],
       exclude: ["Golden"], swiftSettings: settings),
     .testTarget(
       name: "WdFilterTests",
@@ -107,7 +112,7 @@ let package = Package(
     .testTarget(
       name: "regwardTests",
       dependencies: [
-        "Executive", "HiveStorage", "ConfigurationManager", "ProcessTable", "Notifications", "WdFilter", "PolicyFile",
+        "Executive", "HiveStorage", "ConfigurationManager", "ProcessTable", "Sigma", "Notifications", "WdFilter", "PolicyFile",
         "HiveSamples", "regward",
       ],
       swiftSettings: settings),

@@ -1,4 +1,5 @@
 internal import Executive
+internal import Sigma
 
 /// The driver's own names: RegOperationMessage, WD_PS_NOTIFY_INFO (wdfilter.md 5 and 6).
 extension EventEncoder {
@@ -68,6 +69,13 @@ extension EventEncoder {
     json.member("RestoreFlags", event.restoreFlags)
     json.member("TransactionId", event.transactionID)
     json.member("ValueHashes", event.matchHashes)
+    if !event.detections.isEmpty {
+      json.objects("SigmaRules", of: event.detections) { json, rule in
+        json.member("Id", rule.id)
+        json.member("Title", rule.title)
+        json.member("Level", rule.level?.rawValue)
+      }
+    }
   }
 
   private static func writeProcess(_ event: ProcessEvent, to json: inout JSONWriter) {

@@ -1,4 +1,5 @@
 internal import Executive
+internal import Sigma
 
 /// Open Cybersecurity Schema Framework: Registry Key Activity and Registry Value Activity of its Windows extension, Process Activity,
 /// and the base event for messages to the mount; with the profile security_control, which says what was refused.
@@ -109,11 +110,15 @@ extension EventEncoder {
     let activity = Activity(event.notifyClass)
     return ocsfLine(
       .registry(event), activity, at: event.time, isSuccess: event.status.isSuccess,
-      isRefused: event.denied && !event.audited, isAudited: event.audited, loss: loss,
+      isRefused: event.denied && !event.audited, isAudited: event.audited, level: event.level, loss: loss,
       actor: { Self.writeActor(event.process, to: &$0) }
     ) { json in
       json.member("status_code", event.status.description)
       json.member("status_detail", event.decidedBy)
+      let techniques = event.techniques
+      if !techniques.isEmpty {
+        json.objects("attacks", of: techniques) { json, technique in json.object("technique") { $0.member("uid", technique) } }
+      }
       // What the class requires goes by the class: of a value without a name, the default one's.
       if activity.isOfValue {
         let name = event.valueName ?? ""
@@ -129,6 +134,14 @@ extension EventEncoder {
         json.member("notify_class", event.notifyClass.name)
         if !event.ruleIDs.isEmpty { json.member("rule_ids", event.ruleIDs) }
         json.member("rule_source", event.ruleSource)
+        if !event.detections.isEmpty {
+          json.objects("sigma_rules", of: event.detections) { json, rule in
+            json.member("uid", rule.id)
+            json.member("name", rule.title)
+            json.member("level", rule.level?.rawValue)
+          }
+        }
+        json.member("image", event.process.image)
         if !event.ruleNames.isEmpty { json.member("rules", event.ruleNames) }
         json.member("file", event.fileName)
         json.member("old_file", event.oldFileName)
@@ -141,7 +154,7 @@ extension EventEncoder {
 
   private func ocsfLine(
     _ event: Event, _ activity: Activity, at time: FileTime, isSuccess: Bool, isRefused: Bool = false,
-    isAudited: Bool = false, loss: Loss, actor: ((inout JSONWriter) -> Void)?, _ members: (inout JSONWriter) -> Void
+    isAudited: Bool = false, level: SigmaLevel? = nil, loss: Loss, actor: ((inout JSONWriter) -> Void)?, _ members: (inout JSONWriter) -> Void
   ) -> [UInt8] {
     var json = JSONWriter()
     let isOfSystem = activity.classID != 0
@@ -155,8 +168,9 @@ extension EventEncoder {
       json.member("type_uid", activity.classID * 100 + activity.id)
       json.member("type_name", "\(activity.className): \(activity.name)")
       json.member("time", Self.milliseconds(time))
-      json.member("severity_id", isRefused || isAudited ? 3 : 1)
-      json.member("severity", isRefused || isAudited ? "Medium" : "Informational")
+      let severity = max(isRefused || isAudited ? .medium : .informational, level ?? .informational)
+      json.member("severity_id", severity.rank)
+      json.member("severity", severity.rawValue.capitalizedWord)
       json.member("status_id", isSuccess ? 1 : 2)
       json.member("status", isSuccess ? "Success" : "Failure")
       json.member("action_id", isRefused ? 2 : isAudited ? 3 : 1)
@@ -167,7 +181,7 @@ extension EventEncoder {
         json.member("profiles", ["security_control"])
         json.member("sequence", event.sequence)
         json.member("original_time", time.rfc3339)
-        json.objects("extensions") { json in
+        json.objects("extensions", of: [()]) { json, _ in
           json.member("name", "win")
           json.member("uid", "2")
           json.member("version", Self.ocsfVersion)

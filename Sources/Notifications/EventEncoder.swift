@@ -1,4 +1,5 @@
 internal import Executive
+internal import Sigma
 
 /// Makes of an event one line, in one of the formats. The one of `ecs` is Elastic Common Schema with Sysmon's names inside
 /// `winlog.event_data` (events.md), so that Elastic's registry rules and Sigma's read the same line.
@@ -77,12 +78,7 @@ package struct EventEncoder: Sendable {
       json.object("event") { Self.writeEvent(event, verb: verb, to: &$0) }
       json.object("registry") { Self.writeRegistry(event, key: key, to: &$0) }
       if let file = event.fileName { json.object("file") { $0.member("path", file) } }
-      if let rule = event.ruleIDs.first {
-        json.object("rule") { json in
-          json.member("id", rule)
-          json.member("name", rule)
-        }
-      }
+      Self.writeRules(of: event, to: &json)
       json.object("regward") { Self.writeRegward(event, key: key, loss: loss, to: &$0) }
       json.object("process") { Self.writeProcess(event.process, to: &$0) }
       json.object("user") { $0.member("id", String(event.process.userID)) }
@@ -92,7 +88,9 @@ package struct EventEncoder: Sendable {
         json.member("channel", "Microsoft-Windows-Sysmon/Operational")
         json.member("event_id", verb.sysmonID.map { String($0) })
         json.object("event_data") { json in
-          for field in SysmonEvent.fields(of: event, key: key, verb: verb, by: self) { json.member(field.name, field.text) }
+          for field in SysmonEvent.fields(of: event, key: key, verb: verb, currentControlSet: currentControlSet) {
+            json.member(field.name, field.text)
+          }
         }
       }
     }
@@ -116,6 +114,7 @@ package struct EventEncoder: Sendable {
       text += ": rule " + rule
       if let source = event.ruleSource { text += " (" + source + ")" }
     }
+    if !event.detections.isEmpty { text += ": Sigma: " + event.detections.map(\.title).joined(separator: ", ") }
     return text
   }
 
@@ -130,6 +129,7 @@ package struct EventEncoder: Sendable {
     // What was only logged as refused did happen: "denied" would be false.
     json.member("type", event.denied && !event.audited ? [verb.type, "denied"] : [verb.type])
     json.member("outcome", event.status.isSuccess ? "success" : "failure")
+    json.member("severity", event.level.map { severities[$0.rank - 1] })
   }
 
   private static func writeRegistry(_ event: Notification, key: EventKeyName, to json: inout JSONWriter) {
@@ -155,6 +155,15 @@ package struct EventEncoder: Sendable {
       json.member("rules_raw", "0x" + String(event.finalKeyRules, radix: 16, uppercase: true))
     }
     if event.ruleIDs.count > 1 { json.member("rule_ids", event.ruleIDs) }
+    if !event.detections.isEmpty {
+      json.objects("sigma", of: event.detections) { json, rule in
+        json.member("id", rule.id)
+        json.member("title", rule.title)
+        json.member("level", rule.level?.rawValue)
+        if !rule.tags.isEmpty { json.member("tags", rule.tags) }
+        json.member("source", rule.source)
+      }
+    }
     json.member("rule_source", event.ruleSource)
     if event.rulesVersion != 0 { json.member("rules_version", event.rulesVersion) }
     json.member("decided_by", event.decidedBy)

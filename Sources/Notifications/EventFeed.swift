@@ -37,10 +37,13 @@ package final class EventFeed: Sendable {
 
   package var hasEvents: Bool { state.withLock { $0.lists.count > 0 } }
 
-  /// Takes an event in constant time; after `close` it is dropped and counted. What had to give way is the caller's to free.
-  func offer(_ event: QueuedEvent) -> [QueuedEvent] {
+  /// Takes an event in constant time; after `close` it is dropped and counted. What had to give way is the caller's to free. `lost`
+  /// events were dropped on their way to all feeds.
+  func offer(_ event: QueuedEvent, lost: UInt64 = 0) -> [QueuedEvent] {
     let (displaced, wakes) = state.withLock { state -> ([QueuedEvent], Bool) in
-      state.counters.enqueued += 1
+      state.counters.enqueued += 1 + lost
+      state.counters.dropped += lost
+      state.untold += lost
       guard !state.isClosed else {
         state.counters.dropped += 1
         return ([], false)

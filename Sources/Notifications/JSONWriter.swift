@@ -19,12 +19,22 @@ struct JSONWriter {
     braced(members)
   }
 
-  /// A list of one object.
-  mutating func objects(_ name: StaticString, _ members: (inout JSONWriter) -> Void) {
+  /// A list of objects, one for each element.
+  mutating func objects<Element>(_ name: StaticString, of elements: [Element], _ members: (inout JSONWriter, Element) -> Void) {
     key(name)
     bytes.append(0x5B)
-    braced(members)
+    needsComma = false
+    for element in elements {
+      separate()
+      braced { members(&$0, element) }
+    }
     bytes.append(0x5D)
+    needsComma = true
+  }
+
+  /// A text, or a list of several; none for no text.
+  mutating func member(_ name: StaticString, oneOrMore texts: [String]) {
+    if texts.count > 1 { member(name, texts) } else { member(name, texts.first) }
   }
 
   mutating func member(_ name: StaticString, _ text: String?) {

@@ -1,4 +1,5 @@
 package import Executive
+package import Sigma
 
 /// The process that an event is about, as far as it could be learned; nil fields could not.
 package struct ProcessDescription: Hashable, Sendable {
@@ -8,6 +9,8 @@ package struct ProcessDescription: Hashable, Sendable {
   package var startTicks: UInt64?
   package var startTime: FileTime?
   package var executable: String?
+  /// What rules for Windows are told in its place (the policy's `actor`).
+  package var image: String?
   package var commandLine: String?
   package var parentID: Int32?
   package var sessionID: Int32?
@@ -67,6 +70,12 @@ package struct Notification: Sendable {
   package var decidedBy: String?
   /// 16-byte hashes of the matched rules, in hexadecimal.
   package var matchHashes: [String] = []
+  /// The Sigma rules to be asked about it, before anybody is told.
+  package var detector: SigmaRuleSet?
+  /// Nobody is told unless one of them fires.
+  package var isOnlyForDetection = false
+  /// Those that fired; when one of them has decided, that first.
+  package var detections: [SigmaRule] = []
 
   package init(
     time: FileTime, notifyClass: NotifyClass, status: NTStatus, denied: Bool, process: ProcessDescription,

@@ -1,4 +1,5 @@
 internal import Executive
+internal import Sigma
 
 /// An event as Sysmon tells it: a number, and named texts in Sysmon's order. What Sysmon has no event for has number 0 and tells by
 /// `EventType` what it is; what Sysmon has no name for begins with `Regward`.
@@ -25,10 +26,12 @@ struct SysmonEvent {
       id = verb.sysmonID ?? 0
       time = event.time
       process = event.process
-      fields = Self.fields(of: event, key: EventKeyName(event.keyName), verb: verb, by: encoder)
+      fields = Self.fields(
+        of: event, key: EventKeyName(event.keyName), verb: verb, currentControlSet: encoder.currentControlSet)
       fields.append(("RegwardOutcome", Self.outcome(of: event)))
       fields.append(("RegwardStatus", event.status.description))
       if let file = event.fileName { fields.append(("RegwardFile", file)) }
+      if process.image != nil, let executable = process.executable { fields.append(("RegwardExecutable", executable)) }
     case .process(let event):
       time = event.time
       process = event.process
@@ -78,26 +81,32 @@ struct SysmonEvent {
     return fields
   }
 
-  /// Those of Sysmon's registry events (12, 13, 14).
+  /// Those of Sysmon's registry events (12, 13, 14): what Sysmon's readers and Sigma's rules are told.
   static func fields(
-    of event: Notification, key: EventKeyName, verb: EventVerb, by encoder: EventEncoder
+    of event: Notification, key: EventKeyName, verb: EventVerb, currentControlSet: UInt32?
   ) -> [Field] {
     func target(_ name: EventKeyName) -> String {
-      let text = name.targetObject(currentControlSet: encoder.currentControlSet)
+      let text = name.targetObject(currentControlSet: currentControlSet)
       return event.valueName.map { text + "\\" + EventEncoder.sysmonName(ofValue: $0) } ?? text
     }
     var fields: [Field] = [
-      ("RuleName", event.ruleIDs.first ?? "-"), ("EventType", verb.name), ("UtcTime", event.time.sysmonText),
+      ("RuleName", ruleName(of: event)), ("EventType", verb.name), ("UtcTime", event.time.sysmonText),
     ]
     if let id = EventEncoder.entityID(event.process) { fields.append(("ProcessGuid", "{" + id + "}")) }
     fields.append(("ProcessId", String(event.process.processID)))
     fields.append(("ThreadID", String(event.process.threadID)))
-    if let image = event.process.executable { fields.append(("Image", image)) }
+    if let image = event.process.image ?? event.process.executable { fields.append(("Image", image)) }
     fields.append(("TargetObject", target(key)))
     if let value = event.newValue { fields.append(("Details", EventData(value).details)) }
     if let name = event.newKeyName { fields.append(("NewName", target(EventKeyName(name)))) }
     fields.append(("User", String(event.process.userID)))
     return fields
+  }
+
+  /// The policy's rule, and the titles of the Sigma rules that fired.
+  private static func ruleName(of event: Notification) -> String {
+    let names = event.ownRuleIDs.prefix(1) + event.detections.map(\.title)
+    return names.isEmpty ? "-" : names.joined(separator: "; ")
   }
 
   // MARK: Lines

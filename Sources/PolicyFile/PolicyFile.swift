@@ -4,6 +4,8 @@ package import WdFilter
 /// A policy as read from its YAML text (policy.md).
 package struct PolicyFile: Sendable {
   package let rules: RuleSet
+  /// Nil for a policy without Sigma rules.
+  package let sigma: SigmaCounts?
   /// What is doubtful but no error.
   package let warnings: [PolicyProblem]
 
@@ -28,8 +30,9 @@ package struct PolicyFile: Sendable {
     return try loader.finish(version: version)
   }
 
-  init(rules: RuleSet, warnings: [PolicyProblem]) {
+  init(rules: RuleSet, sigma: SigmaCounts?, warnings: [PolicyProblem]) {
     self.rules = rules
+    self.sigma = sigma
     self.warnings = warnings
   }
 

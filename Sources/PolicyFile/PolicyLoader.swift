@@ -1,10 +1,12 @@
 internal import Glibc
+internal import Sigma
 internal import WdFilter
 
 /// Reads a policy with everything that it includes, each file by the same rules.
 struct PolicyLoader {
   private var parts = PolicyParts()
   private var problems: [PolicyProblem] = []
+  private var sigmaCounts: SigmaCounts?
   /// Every file read so far, by its real path, and the include that named it.
   private var seen: [String: String] = [:]
   /// The real paths from the policy down to the file that is being read.
@@ -17,7 +19,9 @@ struct PolicyLoader {
   mutating func read(_ text: String, fileName: String, realPath: String?) {
     var reader = PolicyReader(fileName: fileName)
     let includes = reader.read(text, isIncluded: !chain.isEmpty, into: &parts)
+    let section = parts.sigmaSection.take()
     problems += reader.problems.sorted { ($0.line, $0.column) < ($1.line, $1.column) }
+    if let section { loadSigma(section, of: fileName, realPath) }
     guard let realPath else {
       for (_, place) in includes { add(fileName, place, "only a policy that is read from a file can include others") }
       return
@@ -52,6 +56,37 @@ struct PolicyLoader {
     }
   }
 
+  private mutating func loadSigma(_ section: SigmaSection, of fileName: String, _ realPath: String?) {
+    guard let realPath else {
+      return add(fileName, section.place, "only a policy that is read from a file can have Sigma rules")
+    }
+    do throws(PolicyError) {
+      var loader = SigmaLoader()
+      let folder = section.path.hasPrefix("/") ? section.path : Self.folder(of: realPath) + section.path
+      let name = Self.name(of: section.path, in: fileName, folder)
+      try loader.read(folder, as: name)
+      problems += loader.problems
+      if loader.rules.isEmpty {
+        problems.append(
+          PolicyProblem(
+            severity: .warning, file: fileName, line: section.place.line, column: section.place.column,
+            message: "no Sigma rule in \(name) is about the registry"))
+      }
+      var denying: [SigmaRule] = []
+      for (id, place) in section.denied {
+        if let rule = loader.rules.first(where: { $0.id == id }) {
+          denying.append(rule)
+        } else {
+          add(fileName, place, loader.reason(against: id))
+        }
+      }
+      parts.sigma = SigmaPolicy(rules: loader.rules, denying: denying, actors: section.actors)
+      sigmaCounts = loader.counts
+    } catch {
+      for problem in error.problems { add(fileName, section.place, "cannot read the Sigma rules: \(problem)") }
+    }
+  }
+
   /// As people would call it from where they called the including file, if that leads to it.
   private static func name(of path: String, in fileName: String, _ realPath: String) -> String {
     let near = path.hasPrefix("/") ? path : folder(of: fileName) + path
@@ -79,7 +114,7 @@ struct PolicyLoader {
     var order: [String: Int] = [:]
     for warning in warnings where order[warning.file] == nil { order[warning.file] = order.count }
     return PolicyFile(
-      rules: rules,
+      rules: rules, sigma: sigmaCounts,
       warnings: warnings.sorted {
         (order[$0.file] ?? 0, $0.line, $0.column) < (order[$1.file] ?? 0, $1.line, $1.column)
       })

@@ -31,6 +31,9 @@ struct PolicyParts {
   var monitored: [MonitoredEntry] = []
   var exclusions: [ExcludedExecutable] = []
   var documentRules: [DocumentOpenEntry] = []
+  /// As written, and with the rules that were read.
+  var sigmaSection: SigmaSection?
+  var sigma: SigmaPolicy?
   /// Where an id was given first.
   var processIDs: [String: RuleSource] = [:]
   var monitoredIDs: [String: RuleSource] = [:]
@@ -40,7 +43,7 @@ struct PolicyParts {
       mode: mode, subtree: subtree, hardened: hardened, monitored: monitored.map(\.rule),
       processes: processes, exclusions: exclusions, documentRules: documentRules,
       queryDenied: queryDenied ?? QueryDeniedValue.standard,
-      reportsFailures: reportsFailures, sync: sync, queue: queue, version: version)
+      reportsFailures: reportsFailures, sync: sync, queue: queue, sigma: sigma, version: version)
   }
 }
 
@@ -64,17 +67,16 @@ struct PolicyReader {
 
   static let known = [
     "version", "mode", "subtree", "report_failures", "include", "hardened", "query_denied", "processes", "monitored",
-    "exclusions", "doc_open", "sync", "queue",
+    "exclusions", "doc_open", "sync", "queue", "sigma",
   ]
   /// What one policy has once, in the file that includes the others.
-  private static let once = ["mode", "subtree", "report_failures", "sync", "queue"]
+  private static let once = ["mode", "subtree", "report_failures", "sync", "queue", "sigma"]
   private static let flagNames = ProcessFlags.named.map { ($0.name, $0.bit.rawValue) }
-  private static let later = ["sigma"]
 
   /// Adds what `text` says to `parts` and gives the files that it includes; there are `problems` if it is not right.
   mutating func read(_ text: String, isIncluded: Bool, into parts: inout PolicyParts) -> [(path: String, Place)] {
     guard let root = compose(text, "the policy is empty: at least 'version: 1' is needed"),
-      let document = mapping(root, "the policy", known: Self.known, later: Self.later)
+      let document = mapping(root, "the policy", known: Self.known)
     else { return [] }
     if let version = document["version"] {
       if number(version, maximum: UInt32.max) != 1 { error(version, "version 1 is the only one there is") }
@@ -123,6 +125,23 @@ struct PolicyReader {
       set(&parts.queue.size, entry["size"], 1, 1 << 20)
       set(&parts.queue.starvationLimit, entry["starvation_limit"], 1, 65535)
     }
+    parts.sigmaSection = document["sigma"].flatMap { sigmaSection($0) }
+  }
+
+  private mutating func sigmaSection(_ node: Node) -> SigmaSection? {
+    guard let entry = mapping(node, "'sigma'", known: ["path", "deny", "actor"]) else { return nil }
+    let denied = list(entry["deny"]) { reader, item in reader.word(item).map { (id: $0, place: reader.place(item)) } }
+    var actors: [SigmaActor] = []
+    if let node = entry["actor"], node.mapping == nil { error(node, "a mapping of executables to images expected") }
+    for (executable, image) in entry["actor"]?.mapping ?? [:] {
+      guard let pattern = executablePattern(executable), let image = word(image) else { continue }
+      actors.append(SigmaActor(executable: pattern, image: image))
+    }
+    guard let path = entry["path"] else {
+      error(node, "'sigma' needs 'path', the folder of the rules")
+      return nil
+    }
+    return word(path).map { SigmaSection(path: $0, place: place(path), denied: denied, actors: actors) }
   }
 
   private mutating func set(_ setting: inout Int, _ node: Node?, _ minimum: UInt32, _ maximum: UInt32) {
@@ -136,25 +155,27 @@ struct PolicyReader {
         return nil
       }
       return root
-    } catch let failure as YamlError {
-      switch failure {
-      case .scanner(let context, let problem, let mark, _), .parser(let context, let problem, let mark, _),
-        .composer(let context, let problem, let mark, _):
-        error(Place(mark), (context.map { $0.text + ": " } ?? "") + problem)
-      case .duplicatedKeysInMapping(let duplicates, let context):
-        error(Place(context.mark), "the same name twice: \(duplicates.sorted().joined(separator: ", "))")
-      case .reader(let problem, let offset, _, _):
-        error(place(ofCharacter: offset ?? 0, in: text), problem)
-      default:
-        error(Place(nil), String(describing: failure))
-      }
     } catch {
-      self.error(Place(nil), String(describing: error))
+      let (place, message) = Self.problem(error, in: text)
+      self.error(place, message)
+      return nil
     }
-    return nil
   }
 
-  private func place(ofCharacter offset: Int, in text: String) -> Place {
+  /// What Yams has against a text, and where.
+  static func problem(_ failure: any Error, in text: String) -> (Place, String) {
+    switch failure as? YamlError {
+    case .scanner(let context, let problem, let mark, _), .parser(let context, let problem, let mark, _),
+      .composer(let context, let problem, let mark, _):
+      (Place(mark), (context.map { $0.text + ": " } ?? "") + problem)
+    case .duplicatedKeysInMapping(let duplicates, let context):
+      (Place(context.mark), "the same name twice: \(duplicates.sorted().joined(separator: ", "))")
+    case .reader(let problem, let offset, _, _): (place(ofCharacter: offset ?? 0, in: text), problem)
+    default: (Place(nil), String(describing: failure))
+    }
+  }
+
+  private static func place(ofCharacter offset: Int, in text: String) -> Place {
     let before = text.prefix(offset)
     var place = Place(nil)
     place.line = before.count(where: \.isNewline) + 1
@@ -511,9 +532,7 @@ struct PolicyReader {
   }
 
   /// The entries of a mapping whose names are all known.
-  mutating func mapping(
-    _ node: Node, _ what: String, known: [String], later: [String] = []
-  ) -> [String: Node]? {
+  mutating func mapping(_ node: Node, _ what: String, known: [String]) -> [String: Node]? {
     guard let mapping = node.mapping else {
       error(node, "\(what) is a mapping: \(known.joined(separator: ", "))")
       return nil
@@ -526,10 +545,8 @@ struct PolicyReader {
       }
       if known.contains(name) {
         entries[name] = value
-      } else if later.contains(name) {
-        error(key, "'\(name)' is not supported yet by this version")
       } else {
-        unknown(key, name, "name", among: known + later)
+        unknown(key, name, "name", among: known)
       }
     }
     return entries

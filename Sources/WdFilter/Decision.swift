@@ -1,6 +1,7 @@
 package import ConfigurationManager
 internal import Executive
 package import ProcessTable
+package import Sigma
 
 /// What the filter makes of one operation, and everything that has to be said about it.
 package struct Decision: Sendable {
@@ -22,6 +23,8 @@ package struct Decision: Sendable {
     case tamperProtection
     /// Query hardening: a value that such a process does not get to see.
     case queryDenied
+    /// A Sigma rule that the policy has deny.
+    case sigma
     /// No rule refuses, but the sync client does, or its silence.
     case syncClient
   }
@@ -87,6 +90,9 @@ package struct Decision: Sendable {
     return ids
   }
 
+  /// The Sigma rule that decided.
+  package var sigmaRule: SigmaRule? { reason == .sigma ? rules?.sigmaRule(of: payload) : nil }
+
   /// Where the rule that decided was written.
   package var source: RuleSource? { rules?.source(of: payload) }
 
@@ -121,18 +127,23 @@ package struct Decision: Sendable {
 extension RuleSet {
   /// Judges an operation by these rules and nothing else. The process is looked up only when a rule matches; a process
   /// that cannot be found is never exempt.
-  package func decide(_ operation: RegistryOperation, process lookUp: () -> ProcessContext?) -> Decision {
-    judge(operation, nil, lookUp)
+  /// `currentControlSet` as for `EventEncoder`.
+  package func decide(
+    _ operation: RegistryOperation, currentControlSet: UInt32? = nil, process lookUp: () -> ProcessContext?
+  ) -> Decision {
+    judge(operation, currentControlSet, nil, lookUp)
   }
 
   /// The same decision with the way to it; counts nowhere as a hit. Reading a value is judged by query hardening.
-  package func explain(_ operation: RegistryOperation, process: ProcessContext?) -> Explanation {
+  package func explain(
+    _ operation: RegistryOperation, currentControlSet: UInt32? = nil, process: ProcessContext?
+  ) -> Explanation {
     let trace = DecisionTrace()
     let decision: Decision
     if case .queryValueKey(_, let valueName) = operation {
       decision = judgeQuery(of: valueName, trace) { process }
     } else {
-      decision = judge(operation, trace) { process }
+      decision = judge(operation, currentControlSet, trace) { process }
     }
     trace.note(.mode, "policy \(mode.rawValue), subtree \(subtree.rawValue), version \(version)")
     trace.note(.verdict, decision.summary)
@@ -140,7 +151,7 @@ extension RuleSet {
   }
 
   private func judge(
-    _ operation: RegistryOperation, _ trace: DecisionTrace?, _ lookUp: () -> ProcessContext?
+    _ operation: RegistryOperation, _ currentControlSet: UInt32?, _ trace: DecisionTrace?, _ lookUp: () -> ProcessContext?
   ) -> Decision {
     guard let row = FilteredClass.row(of: operation.preClass) else {
       trace?.note(.operation, "\(operation.preClass.name) is a class that the filter does not judge")
@@ -149,12 +160,16 @@ extension RuleSet {
     trace?.note(.operation, Self.words(row, operation))
     var findings = Findings(refusing: row.denied.union(.tamperProtectionActive))
     find(operation, row, trace, &findings)
-    guard findings.touchesAnything else {
+    let isAccused = sigma?.mayAccuse(operation, currentControlSet: currentControlSet) == true
+    if sigma != nil, !isAccused { trace?.note(.sigma, "no rule that denies fires") }
+    guard findings.touchesAnything || isAccused else {
       trace?.note(.process, "not asked for: no rule matches")
       return .untouched
     }
     let process = lookUp()
-    return conclude(findings, row, process, trace)
+    return conclude(findings, row, process, trace) {
+      isAccused ? accuser(of: operation, by: process, currentControlSet, trace) : nil
+    }
   }
 
   /// What the tree says about an operation: of one name, or of the two of a rename.
@@ -277,7 +292,7 @@ extension RuleSet {
   }
 
   private func conclude(
-    _ findings: Findings, _ row: FilteredClass, _ process: ProcessContext?, _ trace: DecisionTrace?
+    _ findings: Findings, _ row: FilteredClass, _ process: ProcessContext?, _ trace: DecisionTrace?, sigma: () -> Int32?
   ) -> Decision {
     let standing = ProcessStanding(of: process, under: self)
     if let trace { note(process, trace) }
@@ -312,6 +327,9 @@ extension RuleSet {
     offerRefusal(findings.match.enforced, audited: false)
     offerHardened(findings.below.hardened, .hardenedBelow)
     offerBelow(findings.below.enforced, findings.below.enforcedTamper, audited: false)
+    if best.strength < .denied, let payload = sigma() {
+      best.offer(standing.isExemptFromDenied ? .exempt : mode == .audit ? .audited : .denied, .sigma, payload)
+    }
     offerRefusal(findings.match.audited, audited: true)
     offerBelow(findings.below.audited, findings.below.auditedTamper, audited: true)
     let matched = findings.matched
@@ -352,24 +370,51 @@ extension RuleSet {
 
   private func queryDenied(of payload: Int32) -> QueryDeniedValue? {
     let place = Int(payload) - matcher.payloads.count
-    return place < 0 ? nil : queryDenied[place]
+    return queryDenied.indices.contains(place) ? queryDenied[place] : nil
+  }
+
+  /// Behind those come the Sigma rules that deny.
+  private func payload(ofSigma place: Int) -> Int32 { Int32(matcher.payloads.count + queryDenied.count + place) }
+
+  func sigmaRule(of payload: Int32) -> SigmaRule? {
+    let place = Int(payload) - matcher.payloads.count - queryDenied.count
+    return place < 0 ? nil : sigma?.denying.rules[place]
+  }
+
+  private func accuser(
+    of operation: RegistryOperation, by process: ProcessContext?, _ currentControlSet: UInt32?, _ trace: DecisionTrace?
+  ) -> Int32? {
+    guard let sigma else { return nil }
+    let (certain, pending) = sigma.accuser(of: operation, by: process, currentControlSet: currentControlSet)
+    if let trace {
+      func note(_ place: Int, _ word: String) {
+        let rule = sigma.denying.rules[place]
+        trace.note(.sigma, "'\(rule.id)' (\(rule.source)) \(word): \(rule.title)")
+      }
+      if let certain { note(certain, "fires") }
+      if let pending { note(pending, "fires or not by the data, which is judged when it is set") }
+      if certain == nil, pending == nil { trace.note(.sigma, "no rule that denies fires") }
+    }
+    return certain.map { payload(ofSigma: $0) }
   }
 
   func id(of payload: Int32) -> String {
     if let entry = queryDenied(of: payload) { return entry.id }
+    if let rule = sigmaRule(of: payload) { return rule.id }
     let payload = matcher.payloads[Int(payload)]
     return payload.kind == .hardened ? hardened[Int(payload.rule)].id : monitored[Int(payload.rule)].id
   }
 
   func source(of payload: Int32) -> RuleSource {
     if let entry = queryDenied(of: payload) { return entry.source }
+    if let rule = sigmaRule(of: payload) { return RuleSource(file: rule.file, line: rule.line) }
     let payload = matcher.payloads[Int(payload)]
     return payload.kind == .hardened ? hardened[Int(payload.rule)].source : monitored[Int(payload.rule)].source
   }
 
-  /// nil for a value that is not read: it has none.
+  /// nil for a value that is not read and for a Sigma rule: they have none.
   func hash(of payload: Int32) -> RuleHash? {
-    queryDenied(of: payload) == nil ? matcher.payloads[Int(payload)].hash : nil
+    Int(payload) < matcher.payloads.count ? matcher.payloads[Int(payload)].hash : nil
   }
 
   // MARK: Notes

@@ -3,7 +3,7 @@ package struct Explanation: Sendable, CustomStringConvertible {
   package struct Step: Hashable, Sendable {
     /// What was asked, in the order in which it is.
     package enum Subject: String, Sendable {
-      case operation, hardening, monitored, below, query, process, mode, verdict
+      case operation, hardening, monitored, below, sigma, query, process, mode, verdict
     }
 
     package let subject: Subject

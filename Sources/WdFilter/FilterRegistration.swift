@@ -28,17 +28,17 @@ package final class FilterRegistration: Sendable {
   /// Nil on a read-only registry, where nothing can be changed.
   private let filterCookie: CallbackCookie?
 
-  /// `judgesChanges` is false for a read-only registry: reading is judged there as well.
+  /// `currentControlSet` as for `EventEncoder`. `judgesChanges` is false for a read-only registry: reading is judged there as well.
   package init(
     rules: RuleSet, judgesChanges: Bool, processes: ProcessTable,
     notify: @escaping @Sendable (consuming Notification) -> Void,
     notifyOpen: @escaping @Sendable (consuming DocumentOpenEvent) -> Void = { _ in }, refusals: RefusalLog,
-    sync: SyncChannel? = nil, reportsEveryChange: Bool = false, in callbacks: CallbackStack
+    sync: SyncChannel? = nil, reportsEveryChange: Bool = false, currentControlSet: UInt32? = nil, in callbacks: CallbackStack
   ) throws(Failure) {
     guard rules.passesSelfTest else { throw .selfTest }
     filter = RegistryFilter(
       rules: rules, processes: processes, notify: notify, refusals: refusals, sync: sync,
-      reportsEveryChange: reportsEveryChange)
+      reportsEveryChange: reportsEveryChange, currentControlSet: currentControlSet)
     queries = QueryHardening(rules: rules, processes: processes, notify: notify, refusals: refusals)
     documents = DocumentOpenMonitor(rules: rules, processes: processes, notify: notifyOpen)
     self.callbacks = callbacks

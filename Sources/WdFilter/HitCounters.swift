@@ -1,6 +1,6 @@
 internal import Synchronization
 
-/// How often each payload of a rule set, and behind them each entry of query hardening, took part in a decision: one counter
+/// How often each payload of a rule set, behind them each entry of query hardening and each Sigma rule that denies, took part in a decision: one counter
 /// each, allocated with the rules, raised and read without a lock.
 final class HitCounters: @unchecked Sendable {
   // SAFETY: the memory is allocated and initialized before anybody has the object and freed after the last one let it go;

@@ -126,7 +126,7 @@ package final class QueryHardening: RegistryCallback {
     guard decision.reason == .queryDenied else { return .success }
     let status = decision.verdict == .deny ? NTStatus.accessDenied : .success
     let notification = RegistryFilter.notification(
-      of: operation, operation.preClass, status: status, decision, caller, oldValue: nil)
+      of: operation, operation.preClass, status: status, decision, decision.process, caller, oldValue: nil)
     if decision.verdict == .deny {
       refusals.record(notification, reason: decision.reason)
       decision.process?.record?.countRefusal()

@@ -1,5 +1,6 @@
 package import Executive
 package import Notifications
+internal import Sigma
 internal import Synchronization
 
 /// One refused operation, for `regward why`.
@@ -45,6 +46,7 @@ extension Refusal: CustomStringConvertible {
     case .deniedBelow: "a protected key or value lies below"
     case .tamperProtection: "TamperProtectionActive, refused to everybody"
     case .queryDenied: "query hardening"
+    case .sigma: "Sigma rule: \(notification.detections.first?.title ?? "?")"
     case .syncClient: "sync client"
     case .untouched, .watched: "no refusal"
     }
@@ -97,6 +99,9 @@ package final class RefusalLog: Sendable {
 
   /// Keeps a refusal under the key's name, under key and value, and for a rename under the new name.
   package func record(_ notification: Notification, reason: Decision.Reason) {
+    var notification = notification
+    // Rules that are replaced should be freed.
+    notification.detector = nil
     let refusal = Refusal(notification: notification, reason: reason)
     var names = [notification.keyName.upcased]
     if let value = notification.valueName { names.append(notification.keyName.appending(value).upcased) }

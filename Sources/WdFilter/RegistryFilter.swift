@@ -16,13 +16,15 @@ package final class RegistryFilter: RegistryCallback {
   private let sync: SyncChannel?
   /// Changes that no rule speaks of are reported as well.
   private let reportsEveryChange: Bool
+  package let currentControlSet: UInt32?
   package let counters = FilterCounters()
 
-  /// Without `sync`, processes that are to be asked about are like any others.
+  /// Without `sync`, processes that are to be asked about are like any others. `currentControlSet` as for `EventEncoder`.
   package init(
     rules: RuleSet, processes: ProcessTable, notify: @escaping @Sendable (consuming Notification) -> Void,
-    refusals: RefusalLog, sync: SyncChannel? = nil, reportsEveryChange: Bool = false
+    refusals: RefusalLog, sync: SyncChannel? = nil, reportsEveryChange: Bool = false, currentControlSet: UInt32? = nil
   ) {
+    self.currentControlSet = currentControlSet
     self.reportsEveryChange = reportsEveryChange
     self.sync = sync
     self.rules = Mutex(rules)
@@ -48,15 +50,21 @@ package final class RegistryFilter: RegistryCallback {
   private final class Watch: Sendable {
     let decision: Decision
     let oldValue: RegistryValue?
-    let reportsFailure: Bool
+    /// Those that judged.
+    let rules: RuleSet
     /// The sync client would have refused it.
     let decidedBy: String?
+    /// Neither a rule of the policy's own nor the log wants to know.
+    let isOnlyForDetection: Bool
 
-    init(decision: Decision, oldValue: RegistryValue?, reportsFailure: Bool, decidedBy: String?) {
+    init(
+      decision: Decision, oldValue: RegistryValue?, rules: RuleSet, decidedBy: String?, isOnlyForDetection: Bool
+    ) {
+      self.rules = rules
+      self.isOnlyForDetection = isOnlyForDetection
       self.decidedBy = decidedBy
       self.decision = decision
       self.oldValue = oldValue
-      self.reportsFailure = reportsFailure
     }
   }
 
@@ -68,7 +76,7 @@ package final class RegistryFilter: RegistryCallback {
     var decision = decide(operation, by: caller, under: rules)
     var outcome = Self.outcome(of: decision)
     var decidedBy: String?
-    if decision.verdict == .allow, decision.asksSyncClient, let refusal = askSyncClient(operation, decision, caller) {
+    if decision.verdict == .allow, decision.asksSyncClient, let refusal = askSyncClient(operation, decision, caller, rules.sigma) {
       // Audit mode refuses nothing, whoever would.
       if rules.mode == .enforce, !decision.isAudited {
         decision.verdict = .deny
@@ -83,7 +91,8 @@ package final class RegistryFilter: RegistryCallback {
     counters.count(operation.preClass, outcome)
     if decision.verdict == .deny {
       var notification = Self.notification(
-        of: operation, operation.preClass, status: .accessDenied, decision, caller, oldValue: nil)
+        of: operation, operation.preClass, status: .accessDenied, decision, decision.process, caller, oldValue: nil,
+        sigma: rules.sigma)
       notification.decidedBy = decidedBy
       refusals.record(notification, reason: decision.reason)
       decision.process?.record?.countRefusal()
@@ -91,7 +100,8 @@ package final class RegistryFilter: RegistryCallback {
       notify(notification)
       return .accessDenied
     }
-    guard decision.reportsOutcome || reportsEveryChange else { return .success }
+    let isWanted = decision.reportsOutcome || reportsEveryChange
+    guard isWanted || rules.isWatchedBySigma(operation.preClass) else { return .success }
     switch operation {
     case .setValueKey(_, _, nil):
       // The judgement at open: nothing is changed yet, and the change itself will be reported.
@@ -99,10 +109,10 @@ package final class RegistryFilter: RegistryCallback {
     case .setValueKey(let key, let valueName, _), .deleteValueKey(let key, let valueName):
       let oldValue = decision.retrievesOldValue ? call.registry.queryValue(of: key, named: valueName) : nil
       call.callContext = Watch(
-        decision: decision, oldValue: oldValue, reportsFailure: rules.reportsFailures, decidedBy: decidedBy)
+        decision: decision, oldValue: oldValue, rules: rules, decidedBy: decidedBy, isOnlyForDetection: !isWanted)
     default:
       call.callContext = Watch(
-        decision: decision, oldValue: nil, reportsFailure: rules.reportsFailures, decidedBy: decidedBy)
+        decision: decision, oldValue: nil, rules: rules, decidedBy: decidedBy, isOnlyForDetection: !isWanted)
     }
     return .success
   }
@@ -111,7 +121,7 @@ package final class RegistryFilter: RegistryCallback {
   private func decide(_ operation: RegistryOperation, by caller: Caller, under rules: RuleSet) -> Decision {
     let begin = counters.isTimed(operation.preClass) ? MonotonicClock.nanoseconds() : 0
     var lookupTime: UInt64 = 0
-    let decision = rules.decide(operation) {
+    let decision = rules.decide(operation, currentControlSet: currentControlSet) {
       let before = MonotonicClock.nanoseconds()
       let process = processes.context(of: caller)
       lookupTime = MonotonicClock.nanoseconds() &- before
@@ -135,12 +145,12 @@ package final class RegistryFilter: RegistryCallback {
   /// asked about at its open, before its data is known: that is where a program looks for errors, and a truncation that nobody
   /// writes to has no later judgement.
   private func askSyncClient(
-    _ operation: RegistryOperation, _ decision: Decision, _ caller: Caller
+    _ operation: RegistryOperation, _ decision: Decision, _ caller: Caller, _ sigma: SigmaPolicy?
   ) -> SyncOutcome? {
     guard let sync, let process = decision.process else { return nil }
     let outcome = sync.ask(
       Self.notification(
-        of: operation, operation.preClass, status: .success, decision, caller, oldValue: nil),
+        of: operation, operation.preClass, status: .success, decision, decision.process, caller, oldValue: nil, sigma: sigma),
       by: SyncProcess(processID: process.processID, startTicks: process.startTicks))
     return outcome.verdict == .deny ? outcome : nil
   }
@@ -150,28 +160,31 @@ package final class RegistryFilter: RegistryCallback {
   ) -> NTStatus {
     // What was judged and then not done did not fail.
     guard let watch = call.callContext as? Watch,
-      status.isSuccess || watch.reportsFailure && status != .cancelled
+      status.isSuccess || watch.rules.reportsFailures && status != .cancelled
     else { return .success }
+    // Nobody had to know for the decision who asks.
+    let process = watch.decision.process ?? (watch.decision.reason == .untouched ? processes.context(of: call.caller) : nil)
     var notification = Self.notification(
-      of: operation, operation.postClass, status: status, watch.decision, call.caller, oldValue: watch.oldValue)
+      of: operation, operation.postClass, status: status, watch.decision, process, call.caller, oldValue: watch.oldValue,
+      sigma: watch.rules.sigma)
+    // Rules that have nothing to say are not those of a decision.
+    if watch.rules.sigma != nil { notification.rulesVersion = watch.rules.version }
+    notification.isOnlyForDetection = watch.isOnlyForDetection
     notification.decidedBy = watch.decidedBy
     notification.transactionID = call.transactionID
-    // Nobody had to know for the decision who asks.
-    if watch.decision.reason == .untouched, let process = processes.context(of: call.caller) {
-      notification.process = ProcessDescription(process)
-    }
     watch.decision.process?.record?.countNotification()
     notify(notification)
     return .success
   }
 
+  /// With `sigma`, readers of the event ask its rules about it.
   static func notification(
     of operation: RegistryOperation, _ notifyClass: NotifyClass, status: NTStatus, _ decision: Decision,
-    _ caller: Caller, oldValue: RegistryValue?
+    _ process: ProcessContext?, _ caller: Caller, oldValue: RegistryValue?, sigma: SigmaPolicy? = nil
   ) -> Notification {
     var notification = Notification(
       time: .now(), notifyClass: notifyClass, status: status, denied: decision.verdict == .deny || decision.isAudited,
-      process: Self.describe(decision.process, caller), keyName: operation.completeName)
+      process: Self.describe(process, caller), keyName: operation.completeName)
     notification.audited = decision.isAudited
     if notification.denied { notification.exemption = decision.explanation }
     notification.rulesVersion = decision.rulesVersion
@@ -202,6 +215,11 @@ package final class RegistryFilter: RegistryCallback {
     notification.ruleIDs = decision.ruleIDs
     notification.ruleSource = decision.source?.description
     notification.matchHashes = decision.hashes.map(\.hexadecimal)
+    if let sigma {
+      notification.process.image = sigma.image(of: notification.process.executable)
+      notification.detector = sigma.rules
+    }
+    if let rule = decision.sigmaRule { notification.detections = [rule] }
     return notification
   }
 

@@ -1,11 +1,13 @@
+internal import Sigma
+
 /// One line of what a rule set holds: a hardened key, a monitored key's own list, an entry for a value, or a value that is not
-/// read by everybody.
+/// read by everybody, or a Sigma rule that denies.
 package struct RuleListing: Hashable, Sendable {
-  package enum Kind: String, Sendable { case hardened, key, value, query }
+  package enum Kind: String, Sendable { case hardened, key, value, query, sigma }
 
   package let kind: Kind
   package let id: String
-  /// The whole key path, as `\REGISTRY\…`; nil for query hardening, which asks for names of values under every key.
+  /// The whole key path, as `\REGISTRY\…`; nil for query hardening, which asks for names of values under every key, and for Sigma rules.
   package let key: String?
   /// nil for a key's own list, and where `ofAnyValue`.
   package let value: String?
@@ -63,6 +65,12 @@ extension RuleSet {
         RuleListing(
           kind: .query, id: entry.id, key: nil, value: entry.valueName, ofAnyValue: false, bits: [], hash: nil,
           mode: mode, hits: hits[matcher.payloads.count + index], source: entry.source))
+    }
+    for (index, rule) in (sigma?.denying.rules ?? []).enumerated() {
+      listings.append(
+        RuleListing(
+          kind: .sigma, id: rule.id, key: nil, value: nil, ofAnyValue: false, bits: [], hash: nil, mode: mode,
+          hits: hits[matcher.payloads.count + queryDenied.count + index], source: RuleSource(file: rule.file, line: rule.line)))
     }
     return listings
   }

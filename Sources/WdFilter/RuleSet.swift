@@ -1,5 +1,6 @@
 internal import Executive
 package import Notifications
+internal import Sigma
 
 /// Where a rule was written.
 package struct RuleSource: Hashable, Sendable, CustomStringConvertible {
@@ -147,6 +148,8 @@ package final class RuleSet: Sendable {
   /// Values that are not read by processes with certain flags.
   package let queryDenied: [QueryDeniedValue]
   let queryDeniedNames: [UnicodeName]
+  /// Nil where the rules are off.
+  package let sigma: SigmaPolicy?
   let matcher: RuleMatcher
   let hits: HitCounters
   /// The OR of all rules (MonitoredKeysRules).
@@ -163,8 +166,10 @@ package final class RuleSet: Sendable {
     monitored: [MonitoredRule] = [], processes: [ProcessRule] = [], exclusions: [ExcludedExecutable] = [],
     documentRules: [DocumentOpenEntry] = [],
     queryDenied: [QueryDeniedValue] = QueryDeniedValue.standard, reportsFailures: Bool = false,
-    sync: SyncConfiguration = SyncConfiguration(), queue: QueuePolicy = QueuePolicy(), version: UInt64 = 1
+    sync: SyncConfiguration = SyncConfiguration(), queue: QueuePolicy = QueuePolicy(), sigma: SigmaPolicy? = nil,
+    version: UInt64 = 1
   ) {
+    self.sigma = mode == .off ? nil : sigma
     self.version = version
     self.reportsFailures = reportsFailures
     self.sync = sync
@@ -212,7 +217,7 @@ package final class RuleSet: Sendable {
     }
     monitoredBits = bits
     matcher = RuleMatcher(entries)
-    hits = HitCounters(count: matcher.payloads.count + queryDenied.count)
+    hits = HitCounters(count: matcher.payloads.count + queryDenied.count + (sigma?.denying.rules.count ?? 0))
   }
 
   /// The rules of a policy with what messages have put beside it: the same tree, and the same counts of hits.
@@ -232,6 +237,7 @@ package final class RuleSet: Sendable {
     processChanges = amendments.processes
     queryDenied = policy.queryDenied
     queryDeniedNames = policy.queryDeniedNames
+    sigma = policy.sigma
     matcher = policy.matcher
     hits = policy.hits
     monitoredBits = policy.monitoredBits
@@ -239,11 +245,16 @@ package final class RuleSet: Sendable {
 
   package var documentRules: [DocumentOpenEntry] { documents.entries }
 
+  /// A Sigma rule is about operations of a pre class.
+  func isWatchedBySigma(_ preClass: NotifyClass) -> Bool {
+    sigma.map { $0.watched & preClass.bit != 0 } == true
+  }
+
   /// The classes that these rules need to see, pre and post.
   package var interests: UInt64 {
     FilteredClass.table.reduce(0) { mask, row in
       let isMonitored = !monitoredBits.isDisjoint(with: row.flag.union(.tamperProtectionActive))
-      return row.asksHardeningList || isMonitored ? mask | row.pre.bit | row.post.bit : mask
+      return row.asksHardeningList || isMonitored || isWatchedBySigma(row.pre) ? mask | row.pre.bit | row.post.bit : mask
     }
   }
 }

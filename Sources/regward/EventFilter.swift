@@ -5,10 +5,13 @@ struct EventFilter {
   var key: String?
   /// A number, a file name or, with a slash, a whole path; nil for every process.
   var process: String?
+  /// Of the title or the id of a Sigma rule that fired, like `key`; nil for every event.
+  var sigma: String?
 
   func admits(_ row: EventRow) -> Bool {
     if onlyRefused, !row.isRefused { return false }
     if let key, !Self.matches(row.path, key) { return false }
+    if let sigma, !row.detections.contains(where: { Self.matches($0.title, sigma) || Self.matches($0.id, sigma) }) { return false }
     guard let process else { return true }
     if process.contains("/") { return row.executable == process }
     return process == String(row.processID) || row.process.lowercased() == process.lowercased()

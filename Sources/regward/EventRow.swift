@@ -1,5 +1,21 @@
 /// An event in Process Monitor's columns.
 struct EventRow: Hashable {
+  struct Detection: Hashable {
+    let id: String
+    let title: String
+    /// Empty where the rule has none.
+    let level: String
+
+    init?(_ rule: JSONValue) {
+      guard let id = rule["id"]?.string, let title = rule["title"]?.string else { return nil }
+      self.id = id
+      self.title = title
+      level = rule["level"]?.string ?? ""
+    }
+
+    var text: String { level.isEmpty ? title : "\(title) (\(level))" }
+  }
+
   /// UTC, RFC 3339.
   let time: String
   let process: String
@@ -10,6 +26,8 @@ struct EventRow: Hashable {
   let result: String
   let detail: String
   let isRefused: Bool
+  /// The Sigma rules that fired.
+  let detections: [Detection]
   /// Lost before it.
   let lost: Int64
 
@@ -46,7 +64,8 @@ struct EventRow: Hashable {
     isRefused = types.contains("denied")
     let regward = event["regward"]
     result = Self.result(regward?["status"]?.string, isFailure: event["event"]?["outcome"]?.string == "failure")
-    detail = Self.detail(event)
+    detections = (regward?["sigma"]?.elements ?? []).compactMap { Detection($0) }
+    detail = Self.detail(event, detections)
     lost = (regward?["lost"]?["dropped"]?.integer ?? 0) + (regward?["lost"]?["failed"]?.integer ?? 0)
   }
 
@@ -82,7 +101,7 @@ struct EventRow: Hashable {
   }
 
   /// What Process Monitor says of a value, and by which rule.
-  private static func detail(_ event: JSONValue) -> String {
+  private static func detail(_ event: JSONValue, _ detections: [Detection]) -> String {
     var parts: [String] = []
     let regward = event["regward"]
     if let data = event["registry"]?["data"] {
@@ -94,9 +113,13 @@ struct EventRow: Hashable {
     }
     if let name = regward?["new_key"]?.string { parts.append("New Name: \(name)") }
     if let file = event["file"]?["path"]?.string { parts.append("File: \(file)") }
-    if let rule = event["rule"]?["id"]?.string {
-      parts.append("Rule: \(rule)" + (regward?["rule_source"]?.string.map { " (\($0))" } ?? ""))
+    let rules = event["rule"]?["id"]
+    let source = regward?["rule_source"]?.string
+    // The first one is the policy's, if that has decided anything.
+    if let rule = rules?.string ?? rules?.elements?.first?.string, source != nil || detections.isEmpty {
+      parts.append("Rule: \(rule)" + (source.map { " (\($0))" } ?? ""))
     }
+    if !detections.isEmpty { parts.append("Sigma: " + detections.map(\.text).joined(separator: "; ")) }
     if regward?["audited"]?.boolean == true { parts.append("Audited: would be refused") }
     if let decidedBy = regward?["decided_by"]?.string { parts.append("Decided by: \(decidedBy)") }
     if let parent = event["process"]?["parent"]?["pid"]?.integer, event["registry"] == nil { parts.append("Parent PID: \(parent)") }

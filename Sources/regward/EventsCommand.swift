@@ -31,6 +31,9 @@ struct EventsCommand: ParsableCommand {
   @Option(help: ArgumentHelp("Only this process: a number, a file name, or an absolute path.", valueName: "process"))
   var process: String?
 
+  @Option(help: ArgumentHelp("Only what a Sigma rule of such a title or id fired on; '*' is any of them.", valueName: "pattern"))
+  var sigma: String?
+
   @Option(help: "table, json or csv (as Process Monitor saves it).")
   var format = Format.table
 
@@ -74,7 +77,7 @@ struct EventsCommand: ParsableCommand {
     return file
   }
 
-  private var filter: EventFilter { EventFilter(onlyRefused: denied, key: key, process: process) }
+  private var filter: EventFilter { EventFilter(onlyRefused: denied, key: key, process: process, sigma: sigma) }
 
   private var isColoured: Bool {
     isatty(STDOUT_FILENO) == 1 && getenv("NO_COLOR").map { $0.pointee == 0 } != false

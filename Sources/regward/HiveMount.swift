@@ -69,6 +69,7 @@ struct HiveMount {
 
   private func serve() throws(MountFailure) {
     let policy = try loadPolicy()
+    for warning in policy.warnings { Console.tell(warning.lintLine, inSystemLog: isDaemon) }
     for case .file(let log) in events.destinations.map(\.place) {
       guard let resolved = FilePath.resolve(log), hives.contains(where: { $0.path == resolved }) else { continue }
       throw MountFailure("the log is the hive itself: \(log)", status: MountFailure.usageStatus)
@@ -80,7 +81,7 @@ struct HiveMount {
     let sinks = try events.sinks(encoder)
     let queue = NotificationQueue(
       capacity: policy.rules.queue.size, starvationLimit: policy.rules.queue.starvationLimit, scope: events.scope,
-      sinks: sinks)
+      currentControlSet: survey.currentControlSet, sinks: sinks)
     defer {
       let left = queue.shutdown(milliseconds: Self.patience)
       if left > 0 { Console.tell("\(title): \(left) events are in no log: it took too long", inSystemLog: isDaemon) }
@@ -96,7 +97,7 @@ struct HiveMount {
       registration = try FilterRegistration(
         rules: policy.rules, judgesChanges: !options.isReadOnly, processes: processes, notify: { queue.enqueue($0) },
         notifyOpen: { queue.enqueue(.documentOpen($0)) }, refusals: refusals, sync: sync,
-        reportsEveryChange: events.scope == .writes, in: callbacks)
+        reportsEveryChange: events.scope == .writes, currentControlSet: survey.currentControlSet, in: callbacks)
     } catch {
       throw MountFailure("\(error)", status: MountFailure.systemStatus)
     }

@@ -6,6 +6,7 @@ internal import Notifications
 internal import ProcessTable
 internal import RegFile
 internal import RegistryFileSystem
+internal import Sigma
 internal import Synchronization
 internal import WdFilter
 
@@ -98,7 +99,8 @@ final class MountHandler: ControlHandler {
     guard let operation else { return nil }
     if facts.isReadOnly, ![.query, .save, .flush].contains(word) { return "deny: the mount is read-only\n" }
     let process = processes.context(forThread: caller.threadID, uid: caller.userID, gid: caller.groupID)
-    let explanation = filter.rulesInForce.explain(operation, process: process)
+    let explanation = filter.rulesInForce.explain(
+      operation, currentControlSet: filter.currentControlSet, process: process)
     return "\(explanation.decision.summary)\n\(explanation)\n"
   }
 
@@ -169,6 +171,7 @@ final class MountHandler: ControlHandler {
     statistics.hardened = rules.hardened.count
     statistics.monitored = rules.monitored.count
     statistics.processes = rules.processes.count
+    statistics.sigma = rules.sigma?.rules.rules.count ?? 0
     statistics.updates = state.updates
     statistics.failedUpdates = state.failures
     statistics.decisions = FilterCounters.classes.map { row in

@@ -23,6 +23,7 @@ struct MountStatistics: Sendable {
 
   var rulesVersion: UInt64 = 0
   var hardened = 0
+  var sigma = 0
   var monitored = 0
   var processes = 0
   var updates: UInt64 = 0
@@ -51,7 +52,7 @@ struct MountStatistics: Sendable {
     var members = [
       member(
         "rules",
-        .object(["hardened": .count(hardened), "monitored": .count(monitored), "processes": .count(processes)])),
+        .object(["hardened": .count(hardened), "monitored": .count(monitored), "processes": .count(processes), "sigma": .count(sigma)])),
       member(
         "events",
         .object([
@@ -144,7 +145,7 @@ struct MountStatistics: Sendable {
     var text = PrometheusText()
     text.family("regward_rules_version", .gauge, "Version of the rules in force, 1 at mount.", rulesVersion)
     text.family("regward_rules", .gauge, "Entries of the policy in force.") { family in
-      for (kind, count) in [("hardened", hardened), ("monitored", monitored), ("process", processes)] {
+      for (kind, count) in [("hardened", hardened), ("monitored", monitored), ("process", processes), ("sigma", sigma)] {
         family.sample(["kind": kind], count)
       }
     }

@@ -30,6 +30,7 @@ struct ReportPage {
   private var total = Sum()
   private var processes: [Process: Sum] = [:]
   private var paths: [String: Sum] = [:]
+  private var detections: [EventRow.Detection: Sum] = [:]
 
   init(title: String) { self.title = title }
 
@@ -38,6 +39,7 @@ struct ReportPage {
     lost += row.lost
     processes[Process(name: row.process, id: row.processID), default: Sum()].add(row)
     if !row.path.isEmpty { paths[row.path, default: Sum()].add(row) }
+    for detection in row.detections { detections[detection, default: Sum()].add(row) }
     rows.append(row)
     // Not at every one.
     if rows.count >= 2 * Self.mostRows { rows.removeFirst(rows.count - Self.mostRows) }
@@ -73,6 +75,16 @@ struct ReportPage {
             ], entry.value.refused > 0
           )
         })
+    if !detections.isEmpty {
+      page += Self.table(
+        "sigma", "Sigma rules", ["Rule", "Level", "Events", "Refused", "Id"], numbers: [2, 3],
+        detections.sorted { ($1.value.events, $0.key.id) < ($0.value.events, $1.key.id) }.map { entry in
+          (
+            [entry.key.title, entry.key.level, String(entry.value.events), String(entry.value.refused), entry.key.id],
+            entry.value.refused > 0
+          )
+        })
+    }
     page += Self.table(
       "paths", "Keys and values", ["Path", "Events", "Refused"], numbers: [1, 2],
       paths.sorted { ($1.value.refused, $1.value.events, $0.key) < ($0.value.refused, $0.value.events, $1.key) }

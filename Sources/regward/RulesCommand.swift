@@ -3,6 +3,7 @@ internal import Executive
 internal import Glibc
 internal import HiveStorage
 internal import PolicyFile
+internal import Sigma
 internal import WdFilter
 
 /// `regward rules`: policies, with and without a mount.
@@ -64,6 +65,12 @@ struct RulesCommand: ParsableCommand {
       var parts = ["ok", "\(hardened) hardened", "\(rules.monitored.count) monitored"]
       parts.append("\(rules.processes.count) processes")
       if !rules.exclusions.isEmpty { parts.append("\(rules.exclusions.count) exclusions") }
+      if let sigma = policy.sigma {
+        parts.append("\(sigma.rules) Sigma rules in \(sigma.files) files")
+        if let denying = rules.sigma?.denying.rules.count, denying > 0 { parts.append("\(denying) of them deny") }
+        if sigma.leftOut > 0 { parts.append("\(sigma.leftOut) left out") }
+        if sigma.others > 0 { parts.append("\(sigma.others) not about the registry") }
+      }
       if rules.mode != .enforce { parts.append("mode \(rules.mode.rawValue)") }
       if warnings > 0 { parts.append("\(warnings) warnings") }
       return parts.joined(separator: ", ")

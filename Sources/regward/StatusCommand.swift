@@ -37,7 +37,8 @@ struct StatusCommand: ParsableCommand {
         "rules",
         "version \(number("rulesVersion")), mode \(status["mode"]?.string ?? "?"): "
           + "\(number("rules", "hardened")) hardened, "
-          + "\(number("rules", "monitored")) monitored, \(Console.count(number("rules", "processes"), "process", "processes"))"
+          + "\(number("rules", "monitored")) monitored, \(Console.count(number("rules", "processes"), "process", "processes")), "
+          + "\(Console.count(number("rules", "sigma"), "Sigma rule"))"
       ),
       ("set by message", status["amendments"]?.string ?? "nothing"),
       ("callers known by", status["guards"]?.string ?? "?"),

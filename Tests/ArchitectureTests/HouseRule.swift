@@ -11,9 +11,11 @@ struct HouseRule: Sendable, CustomStringConvertible {
       "HiveStorage": system.union(["Executive"]),
       "ConfigurationManager": system.union(["Executive", "HiveStorage"]),
       "ProcessTable": system.union(["Executive"]),
-      "Notifications": system.union(["Executive"]),
-      "WdFilter": system.union(["Executive", "ConfigurationManager", "ProcessTable", "Notifications"]),
-      "PolicyFile": system.union(["Executive", "Notifications", "WdFilter", "Yams", "Foundation"]),
+      "Sigma": system.union(["Executive"]),
+      // What rules are asked about is what Sysmon's readers are told.
+      "Notifications": system.union(["Executive", "Sigma"]),
+      "WdFilter": system.union(["Executive", "ConfigurationManager", "ProcessTable", "Sigma", "Notifications"]),
+      "PolicyFile": system.union(["Executive", "Sigma", "Notifications", "WdFilter", "Yams", "Foundation"]),
       "RegistryFileSystem": system.union(["Executive", "ConfigurationManager"]),
       "RegFile": system.union(["Executive"]),
       // Caller, FileTime and SystemThread: the words in which the server asks the file system.
@@ -23,7 +25,7 @@ struct HouseRule: Sendable, CustomStringConvertible {
       "HiveModel": system.union(["Executive", "HiveStorage"]),
       "hive-stress": system.union(["HiveModel", "Executive", "HiveStorage", "ArgumentParser"]),
       "regward": system.union([
-        "Executive", "HiveStorage", "ConfigurationManager", "ProcessTable", "Notifications", "WdFilter", "PolicyFile",
+        "Executive", "HiveStorage", "ConfigurationManager", "ProcessTable", "Sigma", "Notifications", "WdFilter", "PolicyFile",
         "RegistryFileSystem", "RegFile", "FUSEServer", "ArgumentParser", "Foundation", "CMalloc",
       ]),
     ]

@@ -37,7 +37,7 @@ struct SchemaValidator {
 
   private static let known: Set<String> = [
     "$schema", "$defs", "$ref", "title", "description", "type", "required", "properties", "additionalProperties", "items", "enum",
-    "const", "pattern", "minimum", "minLength",
+    "const", "pattern", "minimum", "minLength", "oneOf",
   ]
 
   private func problem(_ value: Any, _ schema: [String: Any], _ path: String) -> String? {
@@ -47,6 +47,9 @@ struct SchemaValidator {
         let target = (root["$defs"] as? [String: Any])?[String(name)] as? [String: Any]
       else { return "\(path): no \(reference)" }
       return problem(value, target, path)
+    }
+    if let either = schema["oneOf"] as? [[String: Any]], either.count(where: { problem(value, $0, path) == nil }) != 1 {
+      return "\(path): not one of"
     }
     if let type = schema["type"] as? String, !isOf(type, value) { return "\(path): no \(type)" }
     if let constant = schema["const"], !isSame(constant, value) { return "\(path): not \(constant)" }

@@ -192,10 +192,6 @@ struct PolicyFileTests {
     #expect(isExempt == [true, true, false, false])
   }
 
-  @Test func whatIsNotThereYetIsAnErrorNotSilence() {
-    #expect(problems("version: 1\nsigma: {}").contains { $0.contains("error:") && $0.contains("not supported yet") })
-  }
-
   @Test func allProblemsAreToldInTheOrderOfTheFile() {
     let found = problems("version: 3\nmode: x\nexclusions: 1\nquery_denied: x")
     #expect(found.map { $0.prefix(9) } == ["p.yaml:1:", "p.yaml:2:", "p.yaml:3:", "p.yaml:4:"])

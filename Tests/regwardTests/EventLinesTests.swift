@@ -1,6 +1,7 @@
 import Executive
 import Foundation
 import Notifications
+import Sigma
 import Testing
 
 @testable import regward
@@ -192,6 +193,37 @@ import Testing
     let turned6 = log.turnOver()
     #expect(turned6)
     #expect(try lines(&log) == ["1 c"])
+  }
+
+  // MARK: Sigma rules
+
+  private func detected(by rule: String?) throws -> EventRow {
+    try row(
+      event(.postSetValueKey, value: "Start") {
+        if let rule { $0.ruleIDs = [rule] }
+        $0.ruleSource = rule.map { _ in "p.yaml:3" }
+        $0.detections = [
+          SigmaRule(id: "1-2", title: "Evil <b>", level: .high, category: .set, searches: [], conditions: [], file: "r.yml", line: 1),
+          SigmaRule(id: "3-4", title: "Odd", category: .set, searches: [], conditions: [], file: "r.yml", line: 9),
+        ]
+      })
+  }
+
+  /// SEMANTICS 12.7.
+  @Test func whatFiredIsShownAndPicked() throws {
+    #expect(try detected(by: nil).detail == "Sigma: Evil <b> (high); Odd")
+    #expect(try detected(by: "own").detail == "Rule: own (p.yaml:3), Sigma: Evil <b> (high); Odd")
+    // It decided itself.
+    #expect(try detected(by: "1-2").detail == "Rule: 1-2 (p.yaml:3), Sigma: Evil <b> (high); Odd")
+    let row = try detected(by: nil)
+    for pattern in ["*", "evil*", "odd", "3-?"] { #expect(EventFilter(sigma: pattern).admits(row), "\(pattern)") }
+    for pattern in ["evil", "own", ""] { #expect(!EventFilter(sigma: pattern).admits(row), "\(pattern)") }
+    #expect(!EventFilter(sigma: "*").admits(try self.row(event(.postDeleteKey))))
+    var page = ReportPage(title: "t")
+    page.add(row)
+    page.add(row)
+    #expect(page.html.contains(#"<td>Evil &lt;b&gt;</td><td>high</td><td class="number">2</td><td class="number">0</td><td>1-2</td>"#))
+    #expect(!ReportPage(title: "t").html.contains("Sigma"))
   }
 
   // MARK: Reports

@@ -1,5 +1,6 @@
 internal import Executive
 internal import Glibc
+internal import Sigma
 
 /// An entry of systemd's journal (its native protocol): fields, one after the other, in one datagram, or in a sealed file of memory
 /// whose descriptor is sent when that is too long.
@@ -27,6 +28,7 @@ struct JournalEntry {
       append("REGWARD_KEY", EventKeyName(event.keyName).path)
       append("REGWARD_VALUE", event.valueName.map { EventKeyName.text($0.units) })
       append("REGWARD_RULE", event.ruleIDs.first)
+      for rule in event.detections { append("REGWARD_SIGMA", rule.title) }
       append("REGWARD_OUTCOME", event.denied && !event.audited ? "denied" : event.status.isSuccess ? "success" : "failure")
     case .documentOpen(let event):
       append("REGWARD_KEY", EventKeyName(event.keyName).path)
