@@ -103,9 +103,8 @@ package final class RegistryFilter: RegistryCallback {
     let isWanted = decision.reportsOutcome || reportsEveryChange
     guard isWanted || rules.isWatchedBySigma(operation.preClass) else { return .success }
     switch operation {
-    case .setValueKey(_, _, nil):
-      // The judgement at open: nothing is changed yet, and the change itself will be reported.
-      break
+    // Without data it is the judgement at an open. Most have another one when the data is set, and this is cancelled; a value that is only
+    // emptied or made is set by it.
     case .setValueKey(let key, let valueName, _), .deleteValueKey(let key, let valueName):
       let oldValue = decision.retrievesOldValue ? call.registry.queryValue(of: key, named: valueName) : nil
       call.callContext = Watch(

@@ -108,11 +108,14 @@ def schema():
 @check
 def operations():
     for scope, wanted in (('denied', ['PreSetValueKey']), ('matched', ['PreSetValueKey', 'PostCreateKeyEx']),
-                          ('writes', ['PreSetValueKey', 'PostCreateKeyEx', 'PostSetValueKey', 'PostDeleteValueKey', 'PostCreateKeyEx', 'PostRenameKey'])):
+                          ('writes', ['PreSetValueKey', 'PostCreateKeyEx'] + ['PostSetValueKey'] * 3 + ['PostDeleteValueKey', 'PostCreateKeyEx', 'PostRenameKey'])):
         with LoggedMount(DENIED, options='log-ops=' + scope) as m:
             echo('x', m.file(HOSTNAME))
             os.mkdir(m.file('ControlSet001/Services/Tcpip/new'))
             echo('x', m.file('Setup/unwatched'))
+            # SEMANTICS 6.2: what is only emptied, or made, is told, too.
+            open(m.file('Setup/unwatched'), 'w').close()
+            open(m.file('Setup/made'), 'x').close()
             os.unlink(m.file('Setup/unwatched'))
             os.mkdir(m.file('Setup/b'))
             os.rename(m.file('Setup/b'), m.file('Setup/c'))

@@ -101,11 +101,21 @@ struct RegistryFilterTests {
   @Test("The judgement at open for writing refuses and tells, but a permission tells nothing")
   func setWithoutAValueIsOnlyJudged() throws {
     let bench = Bench(try watching())
-    #expect(bench.run(set(acme, "old", nil), by: stranger).isSuccess)
+    #expect(bench.run(set(acme, "old", nil), by: stranger, outcome: .cancelled).isSuccess)
     #expect(bench.notifications.isEmpty)
     #expect(bench.run(set(acme, "shut", nil), by: stranger) == .accessDenied)
     #expect(bench.notifications.map(\.denied) == [true])
     #expect(bench.notifications[0].newValue == nil)
+  }
+
+  /// SEMANTICS 6.2: it has no other judgement.
+  @Test func aValueThatIsOnlyEmptiedIsTold() throws {
+    let bench = Bench(try watching())
+    var call = RegistryCall(caller: stranger, registry: FixedValue())
+    #expect(bench.filter.preOperation(set(acme, "old", nil), &call).isSuccess)
+    _ = bench.filter.postOperation(set(acme, "old", []), status: .success, &call)
+    #expect(bench.notifications.map(\.newValue?.data) == [[]])
+    #expect(bench.notifications.map(\.notifyClass) == [.postSetValueKey])
   }
 
   @Test func whatNoRuleTouchesIsNotTold() throws {
