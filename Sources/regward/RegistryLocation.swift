@@ -2,14 +2,16 @@ internal import Executive
 
 /// Where a hive belongs in the registry, so that rules find it.
 enum RegistryLocation {
-  /// The registry name that a user wrote: `HKLM\SYSTEM`, `HKEY_USERS\…`, `\REGISTRY\…`; nil for anything else.
+  /// The registry name that a user wrote: `HKLM\SYSTEM`, `HKEY_USERS\…`, `\REGISTRY\…`; nil for anything else. Without a backslash
+  /// slashes part the name, as they do where hives are named with their places.
   static func parse(_ text: String) -> UnicodeName? {
     let roots = [
       "HKLM": #"\REGISTRY\MACHINE"#, "HKEY_LOCAL_MACHINE": #"\REGISTRY\MACHINE"#,
       "HKU": #"\REGISTRY\USER"#, "HKEY_USERS": #"\REGISTRY\USER"#, #"\REGISTRY"#: #"\REGISTRY"#,
     ]
     let isAbsolute = text.hasPrefix("\\")
-    var parts = (isAbsolute ? text.dropFirst() : text[...]).split(separator: "\\", omittingEmptySubsequences: false)
+    let separator: Character = text.contains("\\") ? "\\" : "/"
+    var parts = (isAbsolute ? text.dropFirst() : text[...]).split(separator: separator, omittingEmptySubsequences: false)
     guard let first = parts.first, !parts.contains(where: \.isEmpty) else { return nil }
     guard let root = roots[(isAbsolute ? "\\" : "") + first.uppercased()], isAbsolute || parts.count > 1 else {
       return nil

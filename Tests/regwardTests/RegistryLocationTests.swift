@@ -10,7 +10,8 @@ struct RegistryLocationTests {
     arguments: [
       (#"HKLM\SYSTEM"#, #"\REGISTRY\MACHINE\SYSTEM"#), (#"hklm\Software"#, #"\REGISTRY\MACHINE\Software"#),
       (#"HKEY_LOCAL_MACHINE\SAM"#, #"\REGISTRY\MACHINE\SAM"#), (#"HKU\S-1-5-18"#, #"\REGISTRY\USER\S-1-5-18"#),
-      (#"HKEY_USERS\.DEFAULT"#, #"\REGISTRY\USER\.DEFAULT"#),
+      (#"HKEY_USERS\.DEFAULT"#, #"\REGISTRY\USER\.DEFAULT"#), ("HKLM/SYSTEM", #"\REGISTRY\MACHINE\SYSTEM"#),
+      (#"HKU\a/b"#, #"\REGISTRY\USER\a/b"#),
       (#"\Registry\Machine\SYSTEM"#, #"\REGISTRY\Machine\SYSTEM"#), (#"\REGISTRY\A\{guid}"#, #"\REGISTRY\A\{guid}"#),
     ])
   func parsed(text: String, name: String) {
@@ -20,7 +21,7 @@ struct RegistryLocationTests {
   @Test(
     "what is no place for a hive",
     arguments: [
-      "", "HKLM", #"HKLM\"#, #"HKLM\\SYSTEM"#, "SYSTEM", #"HKXX\SYSTEM"#, #"\HKLM\SYSTEM"#, #"\REGISTRY"#,
+      "", "HKLM", "HKLM/", "/HKLM/SYSTEM", #"HKLM\"#, #"HKLM\\SYSTEM"#, "SYSTEM", #"HKXX\SYSTEM"#, #"\HKLM\SYSTEM"#, #"\REGISTRY"#,
       #"\REGISTRY\MACHINE"#, #"\REGISTRY\ELSEWHERE\X"#, #"REGISTRY\MACHINE\SYSTEM"#,
     ])
   func refused(text: String) {
