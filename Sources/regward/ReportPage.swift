@@ -49,7 +49,7 @@ struct ReportPage {
 
   var html: String {
     let shown = rows.suffix(Self.mostRows)
-    var facts = "\(total.events) events of \(processes.count) processes, \(total.refused) refused"
+    var facts = "\(Console.count(total.events, "event")) of \(Console.count(processes.count, "process", "processes")), \(total.refused) refused"
     if lost > 0 { facts += "; \(lost) more were lost before they reached the log" }
     if skipped > 0 { facts += "; lines of the log that are no events: \(skipped)" }
     if shown.count < total.events { facts += "; timeline and table show the last \(shown.count)" }

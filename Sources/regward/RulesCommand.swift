@@ -63,16 +63,16 @@ struct RulesCommand: ParsableCommand {
       let rules = policy.rules
       let hardened = rules.hardened.count { $0.source != .builtIn }
       var parts = ["ok", "\(hardened) hardened", "\(rules.monitored.count) monitored"]
-      parts.append("\(rules.processes.count) processes")
-      if !rules.exclusions.isEmpty { parts.append("\(rules.exclusions.count) exclusions") }
+      parts.append(Console.count(rules.processes.count, "process", "processes"))
+      if !rules.exclusions.isEmpty { parts.append(Console.count(rules.exclusions.count, "exclusion")) }
       if let sigma = policy.sigma {
-        parts.append("\(sigma.rules) Sigma rules in \(sigma.files) files")
+        parts.append("\(Console.count(sigma.rules, "Sigma rule")) in \(Console.count(sigma.files, "file"))")
         if let denying = rules.sigma?.denying.rules.count, denying > 0 { parts.append("\(denying) of them deny") }
         if sigma.leftOut > 0 { parts.append("\(sigma.leftOut) left out") }
         if sigma.others > 0 { parts.append("\(sigma.others) not about the registry") }
       }
       if rules.mode != .enforce { parts.append("mode \(rules.mode.rawValue)") }
-      if warnings > 0 { parts.append("\(warnings) warnings") }
+      if warnings > 0 { parts.append(Console.count(warnings, "warning")) }
       return parts.joined(separator: ", ")
     }
 

@@ -257,7 +257,7 @@ import Testing
     page.add(try row(event(.preDeleteKey, denied: true)))
     page.skipped = 2
     let html = page.html
-    #expect(html.contains("4 events of 1 processes, 1 refused; 6 more were lost before they reached the log; lines of the log that are no events: 2."))
+    #expect(html.contains("4 events of 1 process, 1 refused; 6 more were lost before they reached the log; lines of the log that are no events: 2."))
     #expect(html.split(separator: "<circle ").count == 4 && html.split(separator: "<path class=\"refused\"").count == 2)
     #expect(html.split(separator: "<tr class=\"refused\">").count == 4)
   }
