@@ -7,6 +7,14 @@ configuration=${REGWARD_CONFIGURATION:-debug}
 say() { printf '\033[1m%s\033[0m\n' "$*" >&2; }
 die() { printf '%s: %s\n' "${0##*/}" "$*" >&2; exit 1; }
 
+# The comment at a script's top is its help.
+case ${1-} in
+  -h | --help)
+    sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"
+    exit
+    ;;
+esac
+
 # Installs the Debian packages that are missing; sudo only when not root.
 install_packages() {
   local missing=() package
