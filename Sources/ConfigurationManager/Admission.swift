@@ -31,6 +31,25 @@ package struct Admission: ~Copyable, Sendable {
     if !passed.isEmpty { transactionID = log?.lastSequence }
   }
 
+  /// The operation has got the data that it was admitted without: every callback is asked about that. Throws the status of the one that
+  /// refuses, after the post of the others.
+  mutating func judgeData() throws(NTStatus) {
+    guard !isBypassed else { return }
+    for index in passed.indices {
+      let (registration, context) = passed[index]
+      var call = RegistryCall(caller: caller.below(registration.cookie), registry: registry, callContext: context)
+      let status = registration.callback.admittedOperation(operation, &call)
+      passed[index].context = call.callContext
+      guard !status.isSuccess else { continue }
+      passed.remove(at: index)
+      registration.rundown.release()
+      let outcome = status == .callbackBypass ? .success : complete(status)
+      guard outcome.isSuccess else { throw outcome }
+      isBypassed = true
+      return
+    }
+  }
+
   /// The post phase, lowest altitude first; what the caller gets. Only the first call asks anybody.
   mutating func complete(_ status: NTStatus) -> NTStatus {
     let outcome = runPost(status)

@@ -47,6 +47,7 @@ extension Registry {
       return try setValue(of: key, named: name, to: value, by: .unknown, onChange: onChange)
     }
     admission.operation = .setValueKey(key: reference, valueName: name, value: value)
+    try admission.judgeData()
     let isDone = try perform(admission, on: key) { hive throws(HiveError) in
       onChange(key.hive.identity(try Self.set(value, of: key, named: name, &hive)))
       return nil

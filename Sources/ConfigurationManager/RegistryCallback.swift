@@ -47,8 +47,16 @@ package protocol RegistryCallback: AnyObject, Sendable {
   /// the work itself; any other failure is what the caller gets.
   func preOperation(_ operation: RegistryOperation, _ call: inout RegistryCall) -> NTStatus
 
+  /// Between the two, for a value whose data was not known to the pre, and that is set by its leave: the data is `operation`'s now.
+  /// Answers as the pre does. With the context that the pre left, which it may replace.
+  func admittedOperation(_ operation: RegistryOperation, _ call: inout RegistryCall) -> NTStatus
+
   /// After the operation, for every callback whose pre succeeded; `status` is what the caller will get, `cancelled` when the
   /// operation was judged and then not done. To answer `callbackBypass` puts `call.returnStatus` in its place: who turns a success
   /// into a failure has undone the operation. Any other answer changes nothing.
   func postOperation(_ operation: RegistryOperation, status: NTStatus, _ call: inout RegistryCall) -> NTStatus
+}
+
+extension RegistryCallback {
+  package func admittedOperation(_ operation: RegistryOperation, _ call: inout RegistryCall) -> NTStatus { .success }
 }

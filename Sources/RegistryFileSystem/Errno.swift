@@ -30,6 +30,8 @@ package struct Errno: RawRepresentable, Error, Hashable, Sendable {
   package static let unclean = Errno(rawValue: EUCLEAN)
   package static let noMemory = Errno(rawValue: ENOMEM)
   package static let busy = Errno(rawValue: EBUSY)
+  /// The kernel looks the name up again.
+  package static let stale = Errno(rawValue: ESTALE)
 }
 
 extension Errno {

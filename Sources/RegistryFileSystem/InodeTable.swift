@@ -54,9 +54,10 @@ final class InodeTable: KeyWatcher {
       byPlace.find(place) { slots[Int($0)].place }.map { Int($0) }
     }
 
-    /// The place has no slot yet; the slot loses the one that it had.
+    /// The slot loses the place that it had, and the place the slot that it had.
     mutating func put(_ index: Int, at place: UInt64) {
       clear(index)
+      if let old = slot(at: place) { clear(old) }
       slots[index].place = place
       byPlace.insert(UInt32(index)) { slots[Int($0)].place }
     }
@@ -440,6 +441,8 @@ final class InodeTable: KeyWatcher {
     var index = index
     while true {
       let parent = Int(state.slots[index].resting.parent)
+      // The key's own directory may rest as well: it has no control block to be compared.
+      if state.slots[parent].place == key.identity { return true }
       switch state.slots[parent].occupant {
       case .restingKey: index = parent
       case .node(let node):

@@ -33,10 +33,12 @@ extension RegistryFileSystem {
     state.type = type
     var keepsCache = false
     var isJudged = false
-    let (parent, name, ordinal, isNameless, unsaved) = value.withLock {
-      ($0.parent, $0.name, $0.ordinal, $0.isNameless, $0.unsaved)
+    let (parent, name, ordinal, isNameless, isDeleted, unsaved) = value.withLock {
+      ($0.parent, $0.name, $0.ordinal, $0.isNameless, $0.isDeleted, $0.unsaved)
     }
     guard !isNameless else { throw .noEntry }
+    // What is written to it would go nowhere. The kernel looks the name up again at this error, and makes what is not there.
+    guard !isWritable || !isDeleted else { throw .stale }
     if let unsaved { return (try open(node, unsaved, flags: flags, as: type, view: view, by: caller), false) }
     if isWritable {
       guard !registry.isReadOnly else { throw .readOnly }

@@ -57,6 +57,7 @@ extension RegistryFileSystem {
     }
     if case .alias = found.node.kind { throw .notPermitted }
     guard let value = found.node.value else { throw .isDirectory }
+    if let unsaved = value.withLock({ $0.unsaved }) { _ = try admit(found.node, unsaved, by: caller) }
     if !removeUnsaved(found.node) {
       let ordinal = value.withLock { $0.ordinal }
       keepText(of: found.node)

@@ -137,7 +137,7 @@ extension RegistryFileSystem {
   }
 
   /// Nil for a scratch name: nobody is asked before it becomes real.
-  private func admit(_ node: Node, _ unsaved: UnsavedValue, by caller: Caller) throws(Errno) -> Admission? {
+  func admit(_ node: Node, _ unsaved: UnsavedValue, by caller: Caller) throws(Errno) -> Admission? {
     guard !unsaved.isScratch, let (parent, name) = node.value?.withLock({ ($0.parent, $0.name) }) else { return nil }
     do { return try registry.admitSetValue(of: parent, named: name, by: caller) } catch { throw Errno(error) }
   }
@@ -275,6 +275,8 @@ extension RegistryFileSystem {
     guard let oldKey = source.node.value?.withLock({ $0.parent }) else { return false }
     guard oldKey.isOfHive(newKey) else { throw .crossDevice }
     let target = target.flatMap { $0.node === source.node ? nil : $0 }
+    // It is on its way into its key: who may not set it there may not carry it off either.
+    _ = try admit(source.node, unsaved, by: caller)
     let isDone: Void? = try unsaved.inTurn { () throws(Errno) in
       if target.map({ $0.node.value?.withLock { $0.unsaved } != nil }) ?? true, isScratch(wanted, in: newKey) {
         try unsaved.becomeScratch()

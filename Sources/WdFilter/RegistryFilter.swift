@@ -56,10 +56,14 @@ package final class RegistryFilter: RegistryCallback {
     let decidedBy: String?
     /// Neither a rule of the policy's own nor the log wants to know.
     let isOnlyForDetection: Bool
+    /// Who asked, where a rule waits for the data.
+    let accused: ProcessContext?
 
     init(
-      decision: Decision, oldValue: RegistryValue?, rules: RuleSet, decidedBy: String?, isOnlyForDetection: Bool
+      decision: Decision, oldValue: RegistryValue?, rules: RuleSet, decidedBy: String?, isOnlyForDetection: Bool,
+      accused: ProcessContext? = nil
     ) {
+      self.accused = accused
       self.rules = rules
       self.isOnlyForDetection = isOnlyForDetection
       self.decidedBy = decidedBy
@@ -89,17 +93,7 @@ package final class RegistryFilter: RegistryCallback {
       decidedBy = refusal.reason
     }
     counters.count(operation.preClass, outcome)
-    if decision.verdict == .deny {
-      var notification = Self.notification(
-        of: operation, operation.preClass, status: .accessDenied, decision, decision.process, caller, oldValue: nil,
-        sigma: rules.sigma)
-      notification.decidedBy = decidedBy
-      refusals.record(notification, reason: decision.reason)
-      decision.process?.record?.countRefusal()
-      decision.process?.record?.countNotification()
-      notify(notification)
-      return .accessDenied
-    }
+    if decision.verdict == .deny { return refuse(operation, decision, caller, rules, decidedBy: decidedBy) }
     let isWanted = decision.reportsOutcome || reportsEveryChange
     guard isWanted || rules.isWatchedBySigma(operation.preClass) else { return .success }
     switch operation {
@@ -107,12 +101,47 @@ package final class RegistryFilter: RegistryCallback {
     // emptied or made is set by it.
     case .setValueKey(let key, let valueName, _), .deleteValueKey(let key, let valueName):
       let oldValue = decision.retrievesOldValue ? call.registry.queryValue(of: key, named: valueName) : nil
+      var isPending = false
+      if case .setValueKey(_, _, nil) = operation {
+        isPending = rules.sigma?.mayAccuse(operation, currentControlSet: currentControlSet) == true
+      }
       call.callContext = Watch(
-        decision: decision, oldValue: oldValue, rules: rules, decidedBy: decidedBy, isOnlyForDetection: !isWanted)
+        decision: decision, oldValue: oldValue, rules: rules, decidedBy: decidedBy, isOnlyForDetection: !isWanted,
+        accused: isPending ? decision.process ?? processes.context(of: caller) : nil)
     default:
       call.callContext = Watch(
         decision: decision, oldValue: nil, rules: rules, decidedBy: decidedBy, isOnlyForDetection: !isWanted)
     }
+    return .success
+  }
+
+  private func refuse(
+    _ operation: RegistryOperation, _ decision: Decision, _ caller: Caller, _ rules: RuleSet, decidedBy: String? = nil
+  ) -> NTStatus {
+    var notification = Self.notification(
+      of: operation, operation.preClass, status: .accessDenied, decision, decision.process, caller, oldValue: nil,
+      sigma: rules.sigma)
+    notification.decidedBy = decidedBy
+    refusals.record(notification, reason: decision.reason)
+    decision.process?.record?.countRefusal()
+    decision.process?.record?.countNotification()
+    notify(notification)
+    return .accessDenied
+  }
+
+  /// A value that is only emptied, or made and never written: a Sigma rule may speak of its data. By the rules and for the process
+  /// of the open.
+  package func admittedOperation(
+    _ operation: RegistryOperation, _ call: inout RegistryCall
+  ) -> NTStatus {
+    guard let watch = call.callContext as? Watch, watch.rules.isJudgedBySigma(operation.preClass) else { return .success }
+    let process = watch.accused
+    let decision = watch.rules.decide(operation, currentControlSet: currentControlSet) { process }
+    guard decision.reason == .sigma else { return .success }
+    counters.count(operation.preClass, Self.outcome(of: decision))
+    if decision.verdict == .deny { return refuse(operation, decision, call.caller, watch.rules) }
+    call.callContext = Watch(
+      decision: decision, oldValue: watch.oldValue, rules: watch.rules, decidedBy: watch.decidedBy, isOnlyForDetection: false)
     return .success
   }
 

@@ -250,6 +250,11 @@ package final class RuleSet: Sendable {
     sigma.map { $0.watched & preClass.bit != 0 } == true
   }
 
+  /// One that denies is.
+  func isJudgedBySigma(_ preClass: NotifyClass) -> Bool {
+    sigma.map { $0.judged & preClass.bit != 0 } == true
+  }
+
   /// The classes that these rules need to see, pre and post.
   package var interests: UInt64 {
     FilteredClass.table.reduce(0) { mask, row in

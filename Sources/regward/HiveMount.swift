@@ -69,10 +69,16 @@ struct HiveMount {
 
   private func serve() throws(MountFailure) {
     let policy = try loadPolicy()
-    for warning in policy.warnings { Console.tell(warning.lintLine, inSystemLog: isDaemon) }
+    // Still on the terminal, also of a daemon.
+    for warning in policy.warnings { Console.tell(warning.lintLine) }
     for case .file(let log) in events.destinations.map(\.place) {
-      guard let resolved = FilePath.resolve(log), hives.contains(where: { $0.path == resolved }) else { continue }
-      throw MountFailure("the log is the hive itself: \(log)", status: MountFailure.usageStatus)
+      guard let resolved = FilePath.resolve(log)?.lowercased() else { continue }
+      // A file of such a name would be taken for the hive's own log, whatever its case.
+      let own = hives.flatMap { hive in ["", ".LOG", ".LOG1", ".LOG2"].map { hive.path + $0 } } + [options.policy ?? ""]
+      guard let file = own.first(where: { $0.lowercased() == resolved }) else { continue }
+      throw MountFailure(
+        hives.contains { $0.path == file } ? "the log is the hive itself: \(log)" : "the log would be another file of the mount, \(file): \(log)",
+        status: MountFailure.usageStatus)
     }
     let callbacks = CallbackStack()
     let (registry, survey) = try openRegistry(callbacks)

@@ -148,33 +148,36 @@ final class RegFileImport {
       return errno == ENOENT ? nil : Console.reason(errno)
     }
     guard [S_IFDIR, S_IFLNK].contains(status.st_mode & S_IFMT) else { return nil }
+    let place = placeOfLast + (placeOfLast.isEmpty ? "" : "/") + Self.fileName(last)
+    // Before anything below it goes: of a tree that cannot go as a whole nothing does.
+    if let refusal = askRules("delete", place) { return refusal }
     if isDryRun {
-      if let refusal = askRules("delete", placeOfLast + "/" + Self.fileName(last)) { return refusal }
       counts.deletedKeys += 1
       return nil
     }
-    return removeTree(Self.fileName(last), in: directory, isDirectory: status.st_mode & S_IFMT == S_IFDIR)
+    return removeTree(Self.fileName(last), in: directory, at: place, isDirectory: status.st_mode & S_IFMT == S_IFDIR)
   }
 
-  /// As `rm -r`: every value and key by itself.
-  private func removeTree(_ file: String, in directory: Int32, isDirectory: Bool) -> String? {
+  /// As `rm -r`: every value and key by itself. `place` is where it is, for people.
+  private func removeTree(_ file: String, in directory: Int32, at place: String, isDirectory: Bool) -> String? {
     if isDirectory {
       let descriptor = openat(directory, file, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
-      guard descriptor >= 0, let stream = fdopendir(descriptor) else { return "\(file): \(Console.reason(errno))" }
+      guard descriptor >= 0, let stream = fdopendir(descriptor) else { return "\(place): \(Console.reason(errno))" }
       defer { closedir(stream) }
       while let (bytes, kind) = DirectoryListing.next(stream) {
         let name = String(decoding: bytes, as: UTF8.self)
         if kind != .file {
-          if let refusal = removeTree(name, in: descriptor, isDirectory: kind == .directory) { return refusal }
+          let refusal = removeTree(name, in: descriptor, at: place + "/" + name, isDirectory: kind == .directory)
+          if let refusal { return refusal }
         } else if unlinkat(descriptor, name, 0) != 0, errno != ENOENT {
-          return "\(name): \(Console.reason(errno))"
+          return "\(place)/\(name): \(Console.reason(errno))"
         } else {
           counts.deletedValues += 1
         }
       }
     }
     guard unlinkat(directory, file, isDirectory ? AT_REMOVEDIR : 0) == 0 || errno == ENOENT else {
-      return "\(file): \(Console.reason(errno))"
+      return "\(place): \(Console.reason(errno))"
     }
     counts.deletedKeys += 1
     return nil

@@ -67,6 +67,31 @@ import Testing
     #expect(throws: FileSink.OpenError(path: "/nowhere/log", errno: ENOENT)) { try FileSink(path: "/nowhere/log") }
   }
 
+  /// What others put in the log's place is not written to.
+  @Test(arguments: [("symlink", ELOOP), ("dangling", ENOENT), ("hard link", EMLINK), ("another's", EPERM)] as [(String, Int32)])
+  func onlyAFileOfItsOwnIsALog(place: String, errno: Int32) throws {
+    let folder = try Folder()
+    let (log, other) = (folder.path("log"), folder.path("other"))
+    let sink = try FileSink(path: log)
+    try FileManager.default.removeItem(atPath: log)
+    if place != "dangling" { try Data("x".utf8).write(to: URL(filePath: other)) }
+    switch place {
+    case "hard link": try FileManager.default.linkItem(atPath: other, toPath: log)
+    case "another's":
+      try FileManager.default.copyItem(atPath: other, toPath: log)
+      // Only root can give a file away.
+      guard chown(log, 65534, 65534) == 0 else { return }
+    default: try FileManager.default.createSymbolicLink(atPath: log, withDestinationPath: other)
+    }
+    #expect(throws: FileSink.OpenError(path: log, errno: errno)) { try FileSink(path: log) }
+    // The old file stays, as with any other failure.
+    sink.reopen()
+    deliver(1...1, to: sink)
+    sink.flush()
+    #expect(sink.counters.errors == 1 && sink.counters.accepted == 1)
+    #expect((try? String(contentsOfFile: other, encoding: .utf8)) == (place == "dangling" ? nil : "x"))
+  }
+
   @Test(.enabled(if: FileManager.default.fileExists(atPath: "/dev/full"), "this machine has no /dev/full"))
   func aFullDeviceIsCountedAndToldInTheNextLine() throws {
     let folder = try Folder()

@@ -171,6 +171,29 @@ import Testing
     #expect(try fixture.fs.attributes(of: other).kind == .directory)
   }
 
+  /// Also where the directory of the restored key rests, which has no control block then.
+  @Test func restoringOverAKeyThatRestsEndsTheKeysBelow() throws {
+    let fixture = try Fixture()
+    let above = try fixture.fs.makeDirectory("above", in: 1, by: fixture.caller).nodeID
+    let over = try fixture.fs.makeDirectory("over", in: above, by: fixture.caller).nodeID
+    let below = try fixture.fs.makeDirectory("below", in: over, by: fixture.caller).nodeID
+    let deeper = try fixture.fs.makeDirectory("deeper", in: below, by: fixture.caller).nodeID
+    try restAll(fixture)
+    // As a view of /%ctl has it: by name, and not by the node.
+    func key(_ name: UnicodeName, in parent: KeyControlBlock) throws -> KeyControlBlock {
+      let found = try fixture.registry.lookUp(name, in: parent, among: .keys) { object -> KeyControlBlock? in
+        if case .key(let key, _) = object { key } else { nil }
+      }
+      return try #require(found)
+    }
+    let parent = try key("above", in: fixture.registry.root)
+    let restored = try key("over", in: parent)
+    defer { for held in [restored, parent] { fixture.registry.close(held) } }
+    fixture.fs.inodes.keysDeleted(below: restored, isIncluded: false)
+    for node in [below, deeper] { #expect(throws: Errno.noEntry) { try fixture.fs.attributes(of: node) } }
+    for node in [above, over] { #expect(try fixture.fs.attributes(of: node).kind == .directory) }
+  }
+
   /// What Restore puts there may lie in the cells of what was there.
   @Test func restoringEndsTheKeysBelowAndNoOthers() throws {
     let fixture = try Fixture()

@@ -103,6 +103,23 @@ import WdFilter
     #expect(try rules(bad).explain(set(acme, "v", "x"), process: process()).description.contains("no rule that denies fires"))
   }
 
+  /// What is set by the leave of its open is judged then, for who opened it.
+  @Test(arguments: ["enforce", "audit"]) func whatIsSetByTheLeaveOfItsOpenIsJudgedByItsData(mode: String) throws {
+    let bench = Bench(try rules("selection: { TargetObject|endswith: '\\v', Details|contains: evil }\ncondition: selection", "mode: \(mode)"))
+    func run(_ text: String) -> NTStatus {
+      var call = RegistryCall(caller: Caller(threadID: 0, userID: 0, groupID: 0), registry: NoRegistry())
+      #expect(bench.filter.preOperation(set(acme, "v", nil), &call).isSuccess)
+      let status = bench.filter.admittedOperation(set(acme, "v", text), &call)
+      if status.isSuccess { _ = bench.filter.postOperation(set(acme, "v", text), status: .success, &call) }
+      return status
+    }
+    #expect(run("fine") == .success)
+    #expect(run("evil") == (mode == "enforce" ? .accessDenied : .success))
+    let told = bench.told.map { "\($0.denied) \($0.audited) \($0.ruleIDs)" }
+    #expect(told == ["true \(mode == "audit") [\"d\"]"])
+    #expect((bench.refusals.last(for: UnicodeName(acme + #"\v"#)) != nil) == (mode == "enforce"))
+  }
+
   @Test func theControlSetInUseIsCalledByItsLink() throws {
     let rules = try rules(#"selection: { TargetObject|contains: '\CurrentControlSet\Services' }"# + "\ncondition: selection", category: "registry_add")
     let name = UnicodeName(#"\REGISTRY\MACHINE\SYSTEM\ControlSet001\Services\New"#)

@@ -146,8 +146,20 @@ package final class FileSink: NotificationSink {
   }
 
   /// Not blocking: a pipe without a reader, or full, is an error and not a place to wait. Without effect on plain files.
+  ///
+  /// Nor is what others put in the log's place written to, at the beginning or after a rotation: through a symbolic link only a
+  /// device is opened (ELOOP), and a file of somebody else (EPERM), or that has another name as well (EMLINK), is none of ours.
   private static func open(_ path: String) -> Int32 {
-    Glibc.open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0o600)
+    var place = stat()
+    let isLink = lstat(path, &place) == 0 && place.st_mode & S_IFMT == S_IFLNK
+    let descriptor = Glibc.open(
+      path, O_WRONLY | O_APPEND | (isLink ? 0 : O_CREAT | O_NOFOLLOW) | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0o600)
+    guard descriptor >= 0, fstat(descriptor, &place) == 0, place.st_mode & S_IFMT == S_IFREG else { return descriptor }
+    let refusal = isLink ? ELOOP : place.st_uid != geteuid() ? EPERM : place.st_nlink > 1 ? EMLINK : 0
+    guard refusal != 0 else { return descriptor }
+    close(descriptor)
+    errno = refusal
+    return -1
   }
 
   /// How many bytes the file took, and the error that stopped it. Ours is a thread without signals: no SIGPIPE.
