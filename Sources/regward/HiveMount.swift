@@ -72,7 +72,7 @@ struct HiveMount {
     // Still on the terminal, also of a daemon.
     for warning in policy.warnings { Console.tell(warning.lintLine) }
     for case .file(let log) in events.destinations.map(\.place) {
-      guard let resolved = FilePath.resolve(log)?.lowercased() else { continue }
+      let resolved = FilePath.resolveExisting(log).lowercased()
       // A file of such a name would be taken for the hive's own log, whatever its case.
       let own = hives.flatMap { hive in ["", ".LOG", ".LOG1", ".LOG2"].map { hive.path + $0 } } + [options.policy ?? ""]
       guard let file = own.first(where: { $0.lowercased() == resolved }) else { continue }
@@ -291,6 +291,9 @@ struct HiveMount {
       // A character of two bytes in the hive has three in UTF-8 at most.
       largestText = max(largestText, min(HiveMount.largestText, 2 * hive.longestData))
       places.append("\(path) is \(name)")
+      // A typing error here would leave every rule behind.
+      guard let known = RegistryLocation.known(rootKeys: HiveSurvey.rootKeys(hive)), !known.equalsIgnoringCase(name) else { return }
+      Console.tell("\(path): warning: its keys are those of \(known), and it is mounted as \(name): rules about \(known) do not touch it")
     }
   }
 

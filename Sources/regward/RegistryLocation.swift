@@ -24,6 +24,12 @@ enum RegistryLocation {
     return UnicodeName(([root[...]] + parts).joined(separator: "\\"))
   }
 
+  /// The place that the names of the root's subkeys alone speak for, where it is one of the machine's.
+  static func known(rootKeys: [String]) -> UnicodeName? {
+    let name = inferred(rootKeys: rootKeys, fileName: "")
+    return ["SYSTEM", "SOFTWARE", "SAM", "SECURITY"].contains { name == UnicodeName(#"\REGISTRY\MACHINE\"# + $0) } ? name : nil
+  }
+
   /// The place that the names of the root's subkeys and the file's name speak for.
   static func inferred(rootKeys: [String], fileName: String) -> UnicodeName {
     let keys = Set(rootKeys.map { $0.uppercased() })

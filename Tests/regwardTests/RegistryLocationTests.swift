@@ -47,4 +47,11 @@ struct RegistryLocationTests {
   func inferred(keys: [String], file: String, name: String) {
     #expect(RegistryLocation.inferred(rootKeys: keys, fileName: file).description == name)
   }
+
+  /// For a warning: only what the keys say for certain.
+  @Test func knownByContentAlone() {
+    #expect(RegistryLocation.known(rootKeys: ["Select", "Setup"])?.description == #"\REGISTRY\MACHINE\SYSTEM"#)
+    #expect(RegistryLocation.known(rootKeys: ["SAM"])?.description == #"\REGISTRY\MACHINE\SAM"#)
+    for keys in [[], ["Control Panel", "Software"], ["Something"]] { #expect(RegistryLocation.known(rootKeys: keys) == nil) }
+  }
 }
