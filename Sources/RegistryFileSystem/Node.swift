@@ -87,6 +87,9 @@ final class Node: Sendable {
   let isTold = Atomic(false)
   /// For a key: at which `RegistryFileSystem.listingEpoch` the kernel may have begun to keep what it lists; 0: never.
   let listingEpoch = Atomic<UInt32>(0)
+  /// For a key: held while the kernel is told to forget. Who has changed something meanwhile, and finds that nothing is left to tell,
+  /// must not go on before it is told.
+  let telling = Mutex(())
   /// For a key: the ids of its values whose attributes the kernel may hold, to be dropped when the key's time changes.
   let cachedValues = Mutex<[UInt32]>([])
 

@@ -201,14 +201,16 @@ extension RegistryFileSystem {
   /// After making, removing or renaming in the key (`isKnown`) the kernel forgets the key's own times by itself.
   func dropTimes(of key: KeyControlBlock, isKnown: Bool = false) {
     guard let cache, let directory = inodes.node(of: key) else { return }
-    if directory.isTold.exchange(false, ordering: .sequentiallyConsistent), !isKnown {
-      cache.dropAttributes(of: directory.id)
+    directory.telling.withLock { _ in
+      if directory.isTold.exchange(false, ordering: .sequentiallyConsistent), !isKnown {
+        cache.dropAttributes(of: directory.id)
+      }
+      let ids = directory.cachedValues.withLock { ids in
+        defer { ids.removeAll(keepingCapacity: true) }
+        return ids
+      }
+      inodes.forgetAttributes(of: ids)
+      for id in ids { cache.dropAttributes(of: UInt64(id)) }
     }
-    let ids = directory.cachedValues.withLock { ids in
-      defer { ids.removeAll(keepingCapacity: true) }
-      return ids
-    }
-    inodes.forgetAttributes(of: ids)
-    for id in ids { cache.dropAttributes(of: UInt64(id)) }
   }
 }

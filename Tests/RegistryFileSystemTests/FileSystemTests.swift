@@ -18,6 +18,7 @@ final class Fixture: RegistryCallback, KernelCache, ControlHandler {
   let registry: Registry
   private let box = Mutex<RegistryFileSystem?>(nil)
   let denied = Mutex<Set<String>>([])
+  let whileDropping = Mutex<(@Sendable () -> Void)?>(nil)
   let sets = Mutex<[String]>([])
   let refusals = Mutex(0)
   let namesDropped = Mutex(0)
@@ -106,7 +107,10 @@ final class Fixture: RegistryCallback, KernelCache, ControlHandler {
   }
 
   func dropNames() { namesDropped.withLock { $0 += 1 } }
-  func dropAttributes(of nodeID: UInt64) { _ = attributesDropped.withLock { $0.insert(nodeID) } }
+  func dropAttributes(of nodeID: UInt64) {
+    whileDropping.withLock { $0 }?()
+    _ = attributesDropped.withLock { $0.insert(nodeID) }
+  }
   func dropPages(of nodeID: UInt64) { _ = pagesDropped.withLock { $0.insert(nodeID) } }
   func why(_ name: UnicodeName) -> String { "why \(name)\n" }
   func status() -> String { "{}\n" }

@@ -76,4 +76,22 @@ import Testing
     fixture.fs.release(file)
     #expect(try caching(node, fixture) == .new)
   }
+
+  /// SEMANTICS 8.3: a change is not answered while another thread is telling the kernel what both have changed.
+  @Test func nobodyGoesOnBeforeTheKernelIsTold() throws {
+    let fixture = try Fixture()
+    let node = try fixture.fs.makeDirectory("k", in: 1, by: fixture.caller).nodeID
+    try fixture.echo("x\n", to: "v", in: node)
+    _ = try fixture.fs.lookUp("v", in: node)
+    _ = try fixture.fs.attributes(of: node)
+    let directory = try #require(fixture.fs.inodes.node(node))
+    let held = Mutex<[Bool]>([])
+    fixture.whileDropping.withLock { hook in
+      hook = { held.withLock { $0.append(directory.telling.withLockIfAvailable { _ in } == nil) } }
+    }
+    fixture.fs.dropTimes(of: try fixture.fs.key(of: node))
+    // Of the key, and of the value.
+    #expect(held.withLock { $0 } == [true, true])
+    #expect(directory.telling.withLockIfAvailable { _ in } != nil)
+  }
 }
