@@ -94,11 +94,6 @@ extension CostBenchmarks {
         let name = name("r", number)
         _ = try sample.hive.renameKey(sample.keys[number], to: name.span, time: time)
       },
-      measure("set value and commit", count: 5) { sample, number in
-        let key = sample.keys[number * 7 % 100]
-        _ = try sample.hive.setValue(of: key, named: valueName.span, type: .sz, data: data, time: time)
-        try sample.hive.commit(time: time)
-      },
     ]
   }
 }

@@ -239,6 +239,7 @@ extension RegistryFileSystem {
     guard !text.utf8.contains(0x2F) else {
       throw Failure(.invalid, "'\(text)' is a path: a key keeps its place, and a slash in its name is written %2F")
     }
+    guard ![".", ".."].contains(text) else { throw Failure(.invalid, "'\(text)' cannot be a key's name") }
     do throws(Errno) { return try newName(Array(text.utf8), isKey: true).name } catch {
       throw Failure(error, "'\(text)' cannot be a key's name")
     }

@@ -357,7 +357,8 @@ struct HiveMount {
     do throws(HiveError) {
       let opened = try Hive(HiveFile(path: hive, access: access))
       if let recovery = opened.recovery {
-        Console.tell("\(hive): it was dirty and was recovered: \(recovery.cause)\n\(recovery)")
+        let place = options.isReadOnly ? "in memory, its file is as it was" : "in its file"
+        Console.tell("\(hive): it was dirty and was recovered, \(place): \(recovery.cause)\n\(recovery)")
       }
       if let unrecovered = opened.unrecovered { Console.tell("\(hive): served as it lies: \(unrecovered)") }
       return opened

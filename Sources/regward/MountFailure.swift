@@ -24,6 +24,9 @@ struct MountFailure: Error, Hashable {
     switch error {
     case .locked(let pid) where pid > 0: self.init("\(hive) is busy: process \(pid) has it mounted")
     case .locked: self.init("\(hive) is in use by another process")
+    case .dirty:
+      self.init(
+        "\(hive): \(error)\n`-o ro,force` serves it as it lies; `regward check --repair` writes what is whole of it to a new file")
     default: self.init("\(hive): \(error)")
     }
   }

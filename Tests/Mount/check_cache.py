@@ -138,6 +138,11 @@ def check_listings():
         check_listing('only the case', mount, ['A2', 'b', 'SUB'], lambda: must(REGWARD, 'rename', mount.at('k/sub'), 'SUB'))
         check_listing('a link', mount, ['A2', 'b', 'SUB', 'l'], lambda: must(REGWARD, 'add', '--link', '\\REGISTRY\\MACHINE\\X', mount.at('k/l')))
         check_listing('no link', mount, ['A2', 'b', 'SUB'], lambda: os.remove(mount.at('k/l')))
+        def answer(line):
+            try: say(*line)
+            except RuntimeError as error: return str(error)
+        for name in ('.', '..'):
+            check('names: no key is called %s' % name, "cannot be a key's name" in (answer(('rename', 'k/SUB', name)) or ''))
         check_listing('a key by the command file', mount, ['A2', 'b', 'SUB', 'made'], lambda: say('create', 'k/made'))
         check_listing('a value by the command file', mount, ['A2', 'b', 'SUB', 'made', 'v'], lambda: say('set', 'k', '0076', '1', ''))
         check_listing('no value by the command file', mount, ['A2', 'b', 'SUB', 'made'], lambda: say('delete-value', 'k', '0076'))
