@@ -142,7 +142,7 @@ enum OperationTable {
       Request.serve(request) { fileSystem, request throws(Errno) in
         let stream = try FileHandle.directory(info)
         // From the start, also after rewinddir: as it is now.
-        if offset == 0 { try fileSystem.fill(stream, of: nodeID, by: request.caller) }
+        if offset == 0 || !stream.isFilled { try fileSystem.fill(stream, of: nodeID, by: request.caller) }
         return .listing(stream, directory: nil, offset: offset, size: size)
       }
     }
@@ -150,7 +150,7 @@ enum OperationTable {
     table.readdirplus = { request, nodeID, size, offset, info in
       Request.serve(request) { fileSystem, request throws(Errno) in
         let stream = try FileHandle.directory(info)
-        if offset == 0 { try fileSystem.fill(stream, of: nodeID, by: request.caller) }
+        if offset == 0 || !stream.isFilled { try fileSystem.fill(stream, of: nodeID, by: request.caller) }
         return .listing(stream, directory: nodeID, offset: offset, size: size)
       }
     }

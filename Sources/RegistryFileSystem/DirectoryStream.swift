@@ -40,6 +40,9 @@ package final class DirectoryStream: @unchecked Sendable {
     self.caching = caching
   }
 
+  /// It has been read.
+  package var isFilled: Bool { !entries.isEmpty }
+
   func reset() {
     bytes.removeAll(keepingCapacity: true)
     entries.removeAll(keepingCapacity: true)

@@ -10,7 +10,11 @@ extension RegistryFileSystem {
     if registry.callbacks.isWatched(.preOpenKeyEx, .postOpenKeyEx) {
       do { object = try registry.openKey(key, by: caller) } catch { throw Errno(error) }
     }
-    return DirectoryStream(object, listingCache(of: node, key))
+    let stream = DirectoryStream(object, listingCache(of: node, key))
+    // The kernel may have the beginning of the listing from another open directory, and ask this one for the rest alone: that is where it was
+    // then, and not where what has been deleted since has moved it.
+    if stream.caching != .none { try? fill(stream, of: nodeID, by: caller) }
+    return stream
   }
 
   package func closeDirectory(_ stream: DirectoryStream, by caller: Caller) {

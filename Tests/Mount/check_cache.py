@@ -8,13 +8,14 @@ BIN-DIRECTORY holds regward and make-hive-samples. Needs root.
 Prints PASS or FAIL and a name for each check and closes with `N passed, N failed`; exits with 1 when anything failed.
 Standard library only. Leaves no mount, no process and no file behind.
 """
-import errno, os, shutil, subprocess, sys, tempfile, traceback
+import ctypes, errno, os, shutil, subprocess, sys, tempfile, traceback
 
 BIN = os.path.abspath(sys.argv[1])
 REGWARD = os.path.join(BIN, 'regward')
 FOLDER = tempfile.mkdtemp(prefix='regward-cache-')
 os.chmod(FOLDER, 0o755)
 OTHER = 65534
+LIBC = ctypes.CDLL(None, use_errno=True)
 passed = failed = 0
 
 
@@ -91,6 +92,19 @@ class Mount:
         for line in open('/proc/mounts'):
             if line.split()[1] == self.point: return line.split()[3].split(',')
         return []
+
+
+def getdents(descriptor):
+    """What one call with a small buffer gives."""
+    buffer = ctypes.create_string_buffer(4096)
+    count = LIBC.syscall(ctypes.c_long(217), descriptor, buffer, ctypes.c_long(4096))
+    if count < 0: raise OSError(ctypes.get_errno(), 'getdents64')
+    names, place = [], 0
+    while place < count:
+        length = int.from_bytes(buffer.raw[place + 16:place + 18], 'little')
+        names.append(buffer.raw[place + 19:place + length].split(b'\0')[0].decode())
+        place += length
+    return names
 
 
 def listed(folder):
@@ -182,6 +196,50 @@ def check_listings():
                 if 't' in os.listdir(mount.at('k')): return -number
             return 300
         check('listing: 300 times made, seen, removed, not seen', many() == 300)
+
+        # What the kernel keeps may go while somebody is in the middle of it: he goes on with the daemon, which he has not asked before.
+        os.mkdir(mount.at('long'))
+        names = ['a long name of a value, number %03d' % number for number in range(300)]
+        for name in names: write('x\n', mount.at('long', name))
+        for round in range(3):
+            os.utime(mount.at('long'))
+            first, second = (os.open(mount.at('long'), os.O_RDONLY) for _ in range(2))
+            begun = getdents(first)
+            check('listing: only its beginning is read', 0 < len(begun) < 250, len(begun))
+            check('listing: and the rest by another', sorted(os.listdir(second)) == names)
+            check('listing: and by the next', listed(mount.at('long')) == names)
+            rest = list(begun)
+            while True:
+                more = getdents(first)
+                if not more: break
+                rest += more
+            check('listing: and by the first', sorted(rest) == ['.', '..'] + names, len(rest))
+            for descriptor in (first, second): os.close(descriptor)
+        for lose in (lambda: os.utime(mount.at('long')), lambda: os.mkdir(mount.at('k/by the way')), lambda: say('create', 'k/seen by nobody'),
+                     lambda: write('3\n', '/proc/sys/vm/drop_caches')):
+            listed(mount.at('long'))
+            first = os.open(mount.at('long'), os.O_RDONLY)
+            found = getdents(first)
+            lose()
+            # An open that keeps nothing drops it.
+            second = os.open(mount.at('long'), os.O_RDONLY)
+            more = found
+            while more:
+                more = getdents(first)
+                found = found + more
+            check('listing: it goes while it is read', sorted(found) == ['.', '..'] + names, len(found))
+            for descriptor in (first, second): os.close(descriptor)
+        for name in ('by the way', 'seen by nobody'): os.rmdir(mount.at('k', name))
+        first, second = (os.open(mount.at('long'), os.O_RDONLY) for _ in range(2))
+        getdents(first)
+        found = getdents(second)
+        for name in found:
+            if name not in ('.', '..'): os.remove(mount.at('long', name))
+        while found:
+            found = getdents(second)
+            for name in found: os.remove(mount.at('long', name))
+        check('listing: who removes what he reads leaves nothing', os.listdir(mount.at('long')) == [], len(os.listdir(mount.at('long'))))
+        for descriptor in (first, second): os.close(descriptor)
 
         kept = os.open(mount.at('k'), os.O_RDONLY)
         os.listdir(kept)

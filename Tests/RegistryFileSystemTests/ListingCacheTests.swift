@@ -94,4 +94,15 @@ import Testing
     #expect(held.withLock { $0 } == [true, true])
     #expect(directory.telling.withLockIfAvailable { _ in } != nil)
   }
+
+  /// The kernel may have the beginning from another one, and asks for the rest alone, also when what came before is deleted meanwhile.
+  @Test func anOpenDirectoryHasItsListingFromTheStart() throws {
+    let fixture = try Fixture()
+    let node = try prepared(fixture)
+    for name in ["a", "b", "c"] { try fixture.echo("x\n", to: name, in: node) }
+    let stream = try fixture.fs.openDirectory(node, by: fixture.caller)
+    try fixture.fs.unlink("a", in: node, by: fixture.caller)
+    #expect(stream.isFilled && stream.count == 5)
+    #expect(stream.withEntry(at: 3) { String(cString: $1) } == "b")
+  }
 }
