@@ -143,7 +143,7 @@ enum OperationTable {
         let stream = try FileHandle.directory(info)
         // From the start, also after rewinddir: as it is now.
         if offset == 0 || !stream.isFilled { try fileSystem.fill(stream, of: nodeID, by: request.caller) }
-        return .listing(stream, directory: nil, offset: offset, size: size)
+        return .listing(stream, directory: nil, position: try stream.position(ofOffset: offset), size: size)
       }
     }
     // The kernel asks for this one first, and again while its callers ask for attributes; not at all for a listing that it keeps.
@@ -151,7 +151,7 @@ enum OperationTable {
       Request.serve(request) { fileSystem, request throws(Errno) in
         let stream = try FileHandle.directory(info)
         if offset == 0 || !stream.isFilled { try fileSystem.fill(stream, of: nodeID, by: request.caller) }
-        return .listing(stream, directory: nodeID, offset: offset, size: size)
+        return .listing(stream, directory: nodeID, position: try stream.position(ofOffset: offset), size: size)
       }
     }
     table.releasedir = { request, _, info in

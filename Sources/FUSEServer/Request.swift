@@ -13,9 +13,9 @@ enum Answer: Sendable {
   case opened(OpenFile, keepsCache: Bool)
   case created(Entry, OpenFile)
   case openedDirectory(DirectoryStream)
-  /// The entries from `offset` on, as many as fit into `size` bytes.
+  /// The entries from `position` on, as many as fit into `size` bytes.
   /// `directory` is set where the kernel wants each name's look-up too.
-  case listing(DirectoryStream, directory: UInt64?, offset: Int, size: Int)
+  case listing(DirectoryStream, directory: UInt64?, position: Int, size: Int)
   case bytes([UInt8])
   /// An extended attribute or the list of their names, for a caller with room for `size` bytes; with 0 he asks the length.
   case attribute([UInt8], size: Int)
@@ -103,8 +103,8 @@ struct Request: ~Copyable {
         session.fileSystem.closeDirectory(stream, by: .unknown)
         retained.release()
       }
-    case .listing(let stream, let directory, let offset, let size):
-      replyListing(stream, directory: directory, offset: offset, size: size)
+    case .listing(let stream, let directory, let position, let size):
+      replyListing(stream, directory: directory, from: position, size: size)
     case .bytes(let bytes):
       reply(bytes: bytes)
     case .attribute(let bytes, let size):
@@ -164,14 +164,14 @@ struct Request: ~Copyable {
     }
   }
 
-  /// Offsets are positions in the stream; an entry carries that of its successor.
-  private consuming func replyListing(_ stream: DirectoryStream, directory: UInt64?, offset: Int, size: Int) {
+  /// An entry carries the offset of its successor.
+  private consuming func replyListing(_ stream: DirectoryStream, directory: UInt64?, from first: Int, size: Int) {
     let room = max(0, min(size, 1 << 20))
     withUnsafeTemporaryAllocation(byteCount: room, alignment: 8) { buffer in
       let start = buffer.baseAddress?.assumingMemoryBound(to: CChar.self)
       var used = 0
       var lookUps: [UInt64] = []
-      var position = max(0, offset)
+      var position = first
       var hasRoom = true
       let ofKeys = directory != nil && session.fileSystem.listsLookUps(of: .directory, for: caller)
       let ofValues = directory != nil && session.fileSystem.listsLookUps(of: .file, for: caller)
@@ -188,14 +188,14 @@ struct Request: ~Copyable {
               let isAsked = position >= 2 && (entry.kind == .file ? ofValues : ofKeys)
               let found = isAsked ? session.fileSystem.lookUp(entryAt: position, of: stream, in: directory) : nil
               if let found { parameters = fuse_entry_param(found, session) }
-              length = fuse_add_direntry_plus(handle, place, room - used, name, &parameters, position + 1)
+              length = fuse_add_direntry_plus(handle, place, room - used, name, &parameters, off_t(stream.offset(ofPosition: position + 1)))
               if let found { lookUps.append(found.nodeID) }
               if let found, length > room - used {
                 lookUps.removeLast()
                 session.fileSystem.forget(found.nodeID, count: 1)
               }
             } else {
-              length = fuse_add_direntry(handle, place, room - used, name, &parameters.attr, position + 1)
+              length = fuse_add_direntry(handle, place, room - used, name, &parameters.attr, off_t(stream.offset(ofPosition: position + 1)))
             }
             guard length <= room - used else { return false }
             used += length

@@ -43,7 +43,33 @@ package final class DirectoryStream: @unchecked Sendable {
   /// It has been read.
   package var isFilled: Bool { !entries.isEmpty }
 
+  /// Tells this listing from another: of the names and what they stand for, 31 bits.
+  private var tag: UInt64 {
+    if knownTag == nil { knownTag = makeTag() }
+    return knownTag ?? 0
+  }
+  private var knownTag: UInt64?
+
+  private func makeTag() -> UInt64 {
+    var hash: UInt64 = 0xCBF2_9CE4_8422_2325
+    for entry in entries { hash = (hash ^ entry.inode) &* 0x100_0000_01B3 }
+    for byte in bytes { hash = (hash ^ UInt64(byte)) &* 0x100_0000_01B3 }
+    return (hash ^ hash >> 32) & 0x7FFF_FFFF
+  }
+
+  /// The place of an entry for the kernel, which may show it to another stream: where the entry is, and in which listing.
+  package func offset(ofPosition position: Int) -> Int { Int(tag << 32 | UInt64(position)) }
+
+  /// The entry that an offset of the kernel's means. Throws ESTALE for one of a listing that is not this one: what it would give belongs to
+  /// something else.
+  package func position(ofOffset offset: Int) throws(Errno) -> Int {
+    guard offset != 0 else { return 0 }
+    guard offset > 0, UInt64(offset) >> 32 == tag else { throw .stale }
+    return offset & 0xFFFF_FFFF
+  }
+
   func reset() {
+    knownTag = nil
     bytes.removeAll(keepingCapacity: true)
     entries.removeAll(keepingCapacity: true)
   }

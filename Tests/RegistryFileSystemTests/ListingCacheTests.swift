@@ -105,4 +105,19 @@ import Testing
     #expect(stream.isFilled && stream.count == 5)
     #expect(stream.withEntry(at: 3) { String(cString: $1) } == "b")
   }
+
+  /// What one stream began, another goes on with where both list the same, and nowhere else: never is a listing of two trees.
+  @Test func anOffsetIsOneOfAListing() throws {
+    let fixture = try Fixture()
+    let node = try prepared(fixture)
+    for name in ["a", "b"] { try fixture.echo("x\n", to: name, in: node) }
+    let first = try fixture.fs.openDirectory(node, by: fixture.caller)
+    let second = try fixture.fs.openDirectory(node, by: fixture.caller)
+    #expect(try second.position(ofOffset: first.offset(ofPosition: 3)) == 3)
+    try fixture.fs.unlink("a", in: node, by: fixture.caller)
+    try fixture.echo("x\n", to: "a", in: node)
+    let third = try fixture.fs.openDirectory(node, by: fixture.caller)
+    #expect(throws: Errno.stale) { try third.position(ofOffset: first.offset(ofPosition: 3)) }
+    #expect(try third.position(ofOffset: 0) == 0 && first.offset(ofPosition: 1) > 0)
+  }
 }
