@@ -87,6 +87,8 @@ final class Node: Sendable {
   let isTold = Atomic(false)
   /// For a key: at which `RegistryFileSystem.listingEpoch` the kernel may have begun to keep what it lists; 0: never.
   let listingEpoch = Atomic<UInt32>(0)
+  /// For a key: how many handles of its values are closed and set something at their release.
+  let closingHandles = Atomic<UInt32>(0)
   /// For a key: held while the kernel is told to forget. Who has changed something meanwhile, and finds that nothing is left to tell,
   /// must not go on before it is told.
   let telling = Mutex(())

@@ -15,6 +15,8 @@ package final class OpenFile: Sendable {
     /// `admission`.
     var isBare = false
     var admission: Admission?
+    /// The directory whose `closingHandles` this is one of.
+    var closingIn: Node?
     /// A write failed: nothing of this handle is set, the old value stands.
     var failure: Errno?
     /// The type that the name it was opened by asks for; nil: the value's own.

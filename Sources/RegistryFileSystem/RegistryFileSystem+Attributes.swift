@@ -38,6 +38,8 @@ extension RegistryFileSystem {
       }
     }
     if let modified, case .key(let key, _) = node.kind {
+      // What was closed before counts as done before: the time would be another again.
+      waitForReleases(in: node)
       do { try registry.setLastWriteTime(of: key, to: modified, by: caller) } catch { throw Errno(error) }
       // It may be the time that the key had before other changes.
       dropListing(of: key)

@@ -232,7 +232,31 @@ extension RegistryFileSystem {
     if try flushUnsaved(file, by: caller) { return nil }
     if hasWritten { return try set(file, by: caller) }
     try admitAgain(file, by: caller)
+    noteClosing(file)
     return nil
+  }
+
+  /// A descriptor of a handle that made or emptied a value was closed. If it was the last one, the release sets the value.
+  private func noteClosing(_ file: OpenFile) {
+    guard let parent = file.node.value?.withLock({ $0.parent }), let directory = inodes.node(of: parent) else { return }
+    file.state.withLock { state in
+      guard state.isBare, state.closingIn == nil else { return }
+      state.closingIn = directory
+      directory.closingHandles.add(1, ordering: .sequentiallyConsistent)
+    }
+  }
+
+  /// How long one waits for such a release, microseconds: the descriptor may have been one of two.
+  private static let releasePatience: UInt32 = 500_000
+
+  /// The kernel sends a release before close(2) comes back, and does not wait for its answer: what the same process asks next could be
+  /// done before it.
+  func waitForReleases(in directory: Node) {
+    var waited: UInt32 = 0
+    while directory.closingHandles.load(ordering: .sequentiallyConsistent) > 0, waited < Self.releasePatience {
+      usleep(100)
+      waited += 100
+    }
   }
 
   /// Only the release is left to set what was emptied or made, and it names no caller: where the rules have changed since the open,
@@ -264,6 +288,9 @@ extension RegistryFileSystem {
   package func release(_ file: OpenFile) {
     if file.session != nil { return releaseView() }
     file.events?.close()
+    defer {
+      file.state.withLock { $0.closingIn.take() }?.closingHandles.subtract(1, ordering: .sequentiallyConsistent)
+    }
     guard let value = file.node.value else { return }
     guard file.isWritable else {
       if !releaseUnsaved(file) { value.withLock { $0.readers -= 1 } }

@@ -397,6 +397,41 @@ struct UnsavedValueTests {
   }
 }
 
+@Suite("A key's time is set after what was closed before (SEMANTICS.md, 10.10)")
+struct ClosedBeforeTests {
+  @Test("a value that was made, or only emptied, is set at its release; that of a moment ago comes before the time", arguments: [true, false])
+  func releaseIsOnItsWay(isMade: Bool) throws {
+    let fixture = try Fixture()
+    if !isMade { try fixture.put("x", .sz, [0x41, 0, 0, 0]) }
+    let file =
+      if isMade { try fixture.fs.create("x", in: 1, flags: writeOnly, by: fixture.caller).file } else {
+        try fixture.fs.open(try fixture.fs.lookUp("x", in: 1).nodeID, flags: writeOnly | truncate, by: fixture.caller).file
+      }
+    _ = try fixture.fs.flush(file, by: fixture.caller)
+    let release = try #require(SystemThread(name: "release") {
+      usleep(50_000)
+      fixture.fs.release(file)
+    })
+    let time = FileTime(rawValue: 132_000_000_000_000_000)
+    _ = try fixture.fs.setAttributes(of: 1, file: nil, size: nil, modified: time, by: fixture.caller)
+    release.join()
+    #expect(fixture.setCount == 1)
+    #expect(try fixture.fs.attributes(of: 1).modified == time)
+  }
+
+  @Test("one who keeps a descriptor does not keep the others waiting for good")
+  func heldOpen() throws {
+    let fixture = try Fixture()
+    let file = try fixture.fs.create("x", in: 1, flags: writeOnly, by: fixture.caller).file
+    _ = try fixture.fs.flush(file, by: fixture.caller)
+    let time = FileTime(rawValue: 132_000_000_000_000_000)
+    _ = try fixture.fs.setAttributes(of: 1, file: nil, size: nil, modified: time, by: fixture.caller)
+    #expect(try fixture.fs.attributes(of: 1).modified == time)
+    fixture.fs.release(file)
+    #expect(try fixture.fs.attributes(of: 1).modified != time)
+  }
+}
+
 @Suite("The type of what was there a moment ago (SEMANTICS.md, 10.4)")
 struct RemovedValueTests {
   let number = RegistryValue(type: .dword, data: [7, 0, 0, 0])
