@@ -82,6 +82,29 @@ import Testing
     }
   }
 
+  /// Every part comes to its place, also what does not divide evenly; one that cannot be read is told.
+  @Test func aLargeFileIsReadBySeveralThreads() throws {
+    try inFolder { folder in
+      let path = folder + "/large"
+      let size = 150 << 20 | 4097
+      let device = try FileDevice(path: path, mode: .new)
+      try device.resize(to: size)
+      let places = Array(stride(from: 0, to: size - 8, by: 1 << 20)) + [size - 8]
+      for place in places { try withUnsafeBytes(of: UInt64(place | 1).littleEndian) { try device.write($0, at: place) } }
+      let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: size - 3, alignment: 8)
+      defer { buffer.deallocate() }
+      try device.read(at: 3, into: buffer)
+      for place in places where place > 0 {
+        #expect(buffer.loadUnaligned(fromByteOffset: place - 3, as: UInt64.self) == UInt64(place | 1), "at \(place)")
+      }
+      // It ends in the first part, and in the last.
+      for end in [1 << 20, size - 1] {
+        try device.resize(to: end)
+        #expect(throws: HiveError.self) { try device.read(at: 3, into: buffer) }
+      }
+    }
+  }
+
   /// The lock is the process's own, so another process must hold it: a Python child does.
   @Test func aLockedHiveTellsWhoHasIt() throws {
     try inFolder { folder in

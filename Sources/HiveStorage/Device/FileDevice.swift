@@ -1,3 +1,4 @@
+internal import Executive
 internal import Glibc
 internal import Synchronization
 
@@ -93,6 +94,33 @@ package final class FileDevice: HiveDevice {
   package func size() throws(HiveError) -> Int { Int(try status().st_size) }
 
   package func read(at offset: Int, into buffer: UnsafeMutableRawBufferPointer) throws(HiveError) {
+    let parts = min(Self.mostReaders, buffer.count / Self.partWorthAThread, Self.processorCount)
+    guard parts > 1 else { return try readAlone(at: offset, into: buffer) }
+    let first = Mutex<HiveError?>(nil)
+    let size = buffer.count / parts
+    var threads: [SystemThread] = []
+    for part in 0..<parts {
+      let start = part * size
+      // SAFETY: the parts do not overlap, and all are read before this function returns.
+      nonisolated(unsafe) let piece = UnsafeMutableRawBufferPointer(
+        rebasing: buffer[start..<(part == parts - 1 ? buffer.count : start + size)])
+      let read = { @Sendable [self] in
+        do throws(HiveError) { try readAlone(at: offset + start, into: piece) } catch {
+          first.withLock { $0 = $0 ?? error }
+        }
+      }
+      if part < parts - 1, let thread = SystemThread(name: "reader", read) { threads.append(thread) } else { read() }
+    }
+    for thread in threads { thread.join() }
+    if let error = first.withLock({ $0 }) { throw error }
+  }
+
+  /// What is in the kernel's cache costs the processor's time: to find memory for it, and to copy it.
+  private static let partWorthAThread = 32 << 20
+  private static let mostReaders = 4
+  private static let processorCount = max(1, sysconf(Int32(_SC_NPROCESSORS_ONLN)))
+
+  private func readAlone(at offset: Int, into buffer: UnsafeMutableRawBufferPointer) throws(HiveError) {
     var done = 0
     while done < buffer.count {
       let count = pread(descriptor, buffer.baseAddress.map { $0 + done }, buffer.count - done, offset + done)
