@@ -294,7 +294,9 @@ final class RegFileImport {
     guard Console.write(Array("can-i\t\(operation)\t\(path)\n".utf8), to: commands), let answer = readSome() else {
       return "the mount does not answer: \(Console.reason(errno))"
     }
-    return answer.hasPrefix("allow") ? nil : String(answer.prefix { $0 != "\n" })
+    if answer.hasPrefix("allow") { return nil }
+    let reason = answer.prefix { $0 != "\n" }
+    return reason.hasPrefix("deny: ") ? "\(operation) \(path): refused: \(reason.dropFirst(6))" : "\(operation) \(path): \(reason)"
   }
 
   private static func digits(_ bytes: [UInt8]) -> String {

@@ -126,12 +126,6 @@ def check_listings():
         os.mkdir(mount.at('k'))
         for name in ('a', 'b'): write('text\n', mount.at('k', name))
         os.mkdir(mount.at('k', 'sub'))
-        place = 'HKEY_LOCAL_MACHINE\\SOFTWARE'
-
-        def reg(body): 
-            write('Windows Registry Editor Version 5.00\r\n\r\n' + body + '\r\n', path('change.reg'))
-            must(REGWARD, 'import', path('change.reg'), mount.point)
-
         def say(*fields):
             handle = os.open(mount.at('%ctl/cmd'), os.O_RDWR)
             os.write(handle, ('\t'.join(fields) + '\n').encode())

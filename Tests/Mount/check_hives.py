@@ -330,13 +330,44 @@ def race(m, place, user):
     check('unload: racing fsync is no failure', not wrong, wrong[:3])
 
 
+# ---------------------------------------------------------------- What a mount and an import say before they do harm
+
+def telling():
+    system = sample('system.hiv', 'said', 'SYSTEM')
+    write('version: 1\nmonitored:\n' + ''.join(
+        "  - {id: %s, key: 'HKLM\\SYSTEM\\Select', rules: [CreateDenied]}\n" % name for name in ('first', 'second')), path('said'), 'twice.yaml')
+    os.chmod(path('said'), 0o755)
+    with Mount('--policy', path('said', 'twice.yaml'), system, judged=True) as m:
+        check('policy: its warnings are told by a mount in the background', "twice.yaml:4" in m.text and "'second' adds nothing" in m.text, m.text)
+    with Mount('--at', 'HKLM/SYSTM', system) as m:
+        check('at: a place that the hive\'s keys do not speak for is warned of',
+              'its keys are those of \\REGISTRY\\MACHINE\\SYSTEM, and it is mounted as \\REGISTRY\\MACHINE\\SYSTM' in m.text, m.text)
+    with Mount('--at', 'HKLM/system', system) as m: check('at: its own place in any case is not', 'warning' not in m.text, m.text)
+    before = sorted(os.listdir(path('said')))
+    for name in ('SYSTEM', 'SYSTEM.LOG', 'system.log1', 'SYSTEM.Log2', 'twice.yaml'):
+        mount = Mount('--policy', path('said', 'twice.yaml'), '-o', 'log=' + path('said', name), system, judged=True)
+        check('log: not where the mount has a file of its own: ' + name, mount.status == 1 and 'the log ' in mount.text, (mount.status, mount.text))
+        os.rmdir(mount.point)
+    check('log: nothing was made', sorted(os.listdir(path('said'))) == before, os.listdir(path('said')))
+    with Mount(system, judged=True) as m:
+        write('Windows Registry Editor Version 5.00\n\n[-HKEY_LOCAL_MACHINE\\SYSTEM\\ControlSet001\\Services]\n', path('said'), 'tree.reg')
+        def listing(): return subprocess.run(['find', m.at('ControlSet001', 'Services')], capture_output=True).stdout
+        whole = listing()
+        status, text = run(REGWARD, 'import', m.point, path('said', 'tree.reg'))
+        check('import: a tree with a key that may not go stays whole', status == 1 and listing() == whole and b'WinDefend' in whole, (status, text))
+        check('import: says which line, which key and why', 'tree.reg:3' in text and 'ControlSet001' in text and 'refused' in text, text)
+        write('Windows Registry Editor Version 5.00\n\n[-HKEY_LOCAL_MACHINE\\SYSTEM\\ControlSet001\\Services\\Dhcp]\n', path('said'), 'tree.reg')
+        status, text = run(REGWARD, 'import', m.point, path('said', 'tree.reg'))
+        check('import: another goes', status == 0 and not os.path.exists(m.at('ControlSet001', 'Services', 'Dhcp')), text)
+
+
 def main():
     os.mkdir(path('samples'))
     subprocess.run([os.path.join(BIN, 'make-hive-samples'), path('samples')], check=True, capture_output=True)
     with open(path('off.yaml'), 'w') as file: file.write('version: 1\nmode: "off"\n')
     os.chmod(path('off.yaml'), 0o600)
     try:
-        for part in [windows, control_set, links, views, loading]:
+        for part in [windows, control_set, links, views, loading, telling]:
             try: part()
             except Exception: check(part.__name__ + ': runs to its end', False, traceback.format_exc())
     finally:
