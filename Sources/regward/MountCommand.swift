@@ -89,6 +89,29 @@ struct MountCommand: ParsableCommand {
     completion: .file())
   var paths: [String]
 
+  private static let helperName = "mount.regward"
+
+  /// The command line, when mount(8) called the program as mount.regward: HIVE DIR [-sfnv] [-N NAMESPACE] [-t TYPE] [-o OPTIONS]. Nil when it
+  /// did not; empty when nothing is to be done (`mount -f`).
+  static func helperArguments(_ arguments: [String]) -> [String]? {
+    guard let program = arguments.first, FilePath.lastComponent(program) == helperName else { return nil }
+    var rest = arguments.dropFirst()
+    var own = ["mount"]
+    while let word = rest.popFirst() {
+      if word == "-o" {
+        own += [word] + rest.prefix(1)
+        rest = rest.dropFirst()
+      } else if word == "-N" || word == "-t" {
+        rest = rest.dropFirst()
+      } else if word.hasPrefix("-"), word.dropFirst().allSatisfy({ "sfnv".contains($0) }) {
+        if word.contains("f") { return [] }
+      } else {
+        own.append(word)
+      }
+    }
+    return own
+  }
+
   func validate() throws {
     guard paths.count >= (windows == nil ? 2 : 1) else { throw ValidationError("A hive and a mount point are needed.") }
     guard windows == nil || paths.count == 1 else {
@@ -178,7 +201,8 @@ struct MountCommand: ParsableCommand {
 
   /// The same mount for another process. Scripts know the daemon by `mount` in the second place and the mount point in the last.
   private func daemonArguments(_ hives: [HiveSource], tree: String?, mountPoint: String) -> [String] {
-    var arguments = [CommandLine.arguments.first ?? "regward", "mount"]
+    let program = CommandLine.arguments.first.flatMap { FilePath.lastComponent($0) == Self.helperName ? nil : $0 }
+    var arguments = [program ?? "regward", "mount"]
     for list in options { arguments += ["-o", list] }
     if let at { arguments += ["--at=\(at)"] }
     if let tree { arguments += ["--windows=\(tree)"] }

@@ -17,7 +17,10 @@ struct Regward: ParsableCommand {
   )
 
   static func main() {
-    let arguments = CheckCommand.fsckArguments(CommandLine.arguments) ?? Array(CommandLine.arguments.dropFirst())
+    let all = CommandLine.arguments
+    let arguments = MountCommand.helperArguments(all) ?? CheckCommand.fsckArguments(all) ?? Array(all.dropFirst())
+    // `mount -f`, with everything right so far. Without any argument help is shown.
+    if arguments.isEmpty, all.count > 1 { return }
     do {
       var command = try parseAsRoot(arguments)
       try command.run()

@@ -339,6 +339,17 @@ def telling():
     os.chmod(path('said'), 0o755)
     with Mount('--policy', path('said', 'twice.yaml'), system, judged=True) as m:
         check('policy: its warnings are told by a mount in the background', "twice.yaml:4" in m.text and "'second' adds nothing" in m.text, m.text)
+    helper = path('mount.regward')
+    os.symlink(REGWARD, helper)
+    os.mkdir(path('helped'))
+    options = ('-o', 'rw,noauto,policy=' + path('off.yaml'))
+    status, text = run(helper, system, path('helped'), '-fv', *options)
+    check('mount.regward: -f mounts nothing', status == 0 and not os.path.ismount(path('helped')), (status, text))
+    status, text = run(helper, system, path('helped'), '-v', *options)
+    check('mount.regward: mounts as mount(8) calls it', status == 0 and read(path('helped'), 'Select', 'Current') == '1\n', (status, text))
+    daemon = json.loads(read(path('helped'), '%ctl', 'status'))['pid']
+    check('mount.regward: its daemon is regward', read('/proc/%d/cmdline' % daemon).split('\0')[:2] == ['regward', 'mount'])
+    run(REGWARD, 'umount', path('helped'))
     with Mount('--at', 'HKLM/SYSTM', system) as m:
         check('at: a place that the hive\'s keys do not speak for is warned of',
               'its keys are those of \\REGISTRY\\MACHINE\\SYSTEM, and it is mounted as \\REGISTRY\\MACHINE\\SYSTM' in m.text, m.text)
