@@ -9,6 +9,8 @@ import os, re, subprocess, sys, tempfile
 
 # Above the threshold: another patch of the compiler may order things differently; no allocation is made by that.
 INSTRUCTIONS_TOLERATED = 1.05
+# And where what lies in memory decides how a text is copied, some instructions that no line of ours has.
+INSTRUCTIONS_OF_CHANCE = 150
 ALLOCATIONS_TOLERATED = 0.05
 # The function that a case is between.
 MEASURED = "counted_loop"
@@ -41,7 +43,8 @@ def measure(program):
     """name: (instructions, allocations, nanoseconds), each of one operation."""
     with tempfile.TemporaryDirectory(prefix="regward-costs.") as folder:
         # Hashes of another seed would cost something else.
-        environment = dict(os.environ, SWIFT_DETERMINISTIC_HASHING="1")
+        environment = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH") if name in os.environ}
+        environment["SWIFT_DETERMINISTIC_HASHING"] = "1"
         timed = run([program, folder], env=environment)
         counted = run(
             ["valgrind", "--tool=callgrind", f"--zero-before={MEASURED}", f"--dump-after={MEASURED}", "--compress-strings=no",
@@ -71,7 +74,7 @@ def judge(found, allowed):
             failures.append(f"{name}: has no threshold; mount-scripts/bench-costs --update writes them")
             continue
         most = allowed[name]
-        if instructions > most[0] * INSTRUCTIONS_TOLERATED:
+        if instructions > most[0] * INSTRUCTIONS_TOLERATED + INSTRUCTIONS_OF_CHANCE:
             failures.append(f"{name}: {instructions:.0f} instructions, {most[0]:.0f} are allowed")
         elif allocations > most[1] + ALLOCATIONS_TOLERATED:
             failures.append(f"{name}: {allocations:.2f} allocations, {most[1]:.2f} are allowed")
