@@ -64,7 +64,7 @@ extension Registry {
     _ name: UnicodeName, in key: KeyControlBlock, _ note: (_ identity: UInt64) -> Void
   ) throws(NTStatus) {
     do throws(NTStatus) {
-      try lookUp(name, in: key, among: .values) { if case .value(let value) = $0 { note(value.identity) } }
+      try lookUp(name, in: key, among: .values) { if case .value(let value, _) = $0 { note(value.identity) } }
     } catch {
       guard error == .objectNameNotFound else { throw error }
     }

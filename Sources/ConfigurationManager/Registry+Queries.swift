@@ -6,7 +6,8 @@ internal import Synchronization
 package enum RegistryObject {
   /// The receiver holds the key and gives it back with `Registry.close`.
   case key(KeyControlBlock, KeyInformation)
-  case value(ValueInformation)
+  /// With its key's time.
+  case value(ValueInformation, lastWriteTime: FileTime)
 }
 
 /// Which of a key's two name spaces to look in.
@@ -18,9 +19,11 @@ package enum NameSpace: Sendable {
 
 extension Registry {
   /// Finds `name` below `key` without regard to case; the `ordinal`-th of its twins (1 in every sound hive). `body` runs under the
-  /// shared lock, so what it notes of the object cannot be overtaken by a change. Throws `objectNameNotFound`.
+  /// shared lock, so what it notes of the object cannot be overtaken by a change. Before it, `piece` gets the data of a value that
+  /// `isRead`, as it lies. Throws `objectNameNotFound`, and for a value that `isRead` what reading its data does.
   package func lookUp<Result>(
     _ name: UnicodeName, in key: KeyControlBlock, among space: NameSpace, ordinal: Int = 1,
+    isRead: (ValueInformation) -> Bool = { _ in false }, piece: (ValueType, UnsafeRawBufferPointer) -> Void = { _, _ in },
     _ body: (RegistryObject) -> Result
   ) throws(NTStatus) -> Result {
     try read(key) { hive throws(HiveError) in
@@ -38,22 +41,32 @@ extension Registry {
         return body(.key(reference(cell, parent: key, name: information.name), information))
       }
       if space != .keys, let cell = try Self.findValue(name, in: key.cell, ordinal: ordinal, hive) {
-        return body(.value(try Self.valueInformation(cell, key.hive, hive)))
+        return body(try Self.value(cell, of: key, hive, isRead, piece))
       }
       throw .keyNotFound
     }
+  }
+
+  private static func value(
+    _ cell: CellIndex, of key: KeyControlBlock, _ hive: borrowing Hive, _ isRead: (ValueInformation) -> Bool,
+    _ piece: (ValueType, UnsafeRawBufferPointer) -> Void
+  ) throws(HiveError) -> RegistryObject {
+    let value = try valueInformation(cell, key.hive, hive)
+    if isRead(value) { try hive.forEachPiece(ofValue: cell) { piece(value.type, $0) } }
+    return .value(value, lastWriteTime: try hive.keyNode(at: key.cell).lastWriteTime)
   }
 
   /// `lookUp` of what a listing has found, by its number. Nil, and `body` is not called, when the hive has changed since `count`, or when
   /// the number is that of a hive loaded there.
   package func lookUp<Result>(
     numbered identity: UInt64, isValue: Bool, in key: KeyControlBlock, unchangedSince count: UInt64,
+    isRead: (ValueInformation) -> Bool, piece: (ValueType, UnsafeRawBufferPointer) -> Void,
     _ body: (RegistryObject) -> Result
   ) throws(NTStatus) -> Result? {
     try read(key) { hive throws(HiveError) in
       guard key.hive.changes.load(ordering: .relaxed) == count, identity >> 32 == UInt64(key.hive.number) else { return nil }
       let cell = CellIndex(rawValue: UInt32(truncatingIfNeeded: identity))
-      if isValue { return body(.value(try Self.valueInformation(cell, key.hive, hive))) }
+      if isValue { return body(try Self.value(cell, of: key, hive, isRead, piece)) }
       let information = try Self.keyInformation(cell, key.hive, hive)
       return body(.key(reference(cell, parent: key, name: information.name), information))
     }

@@ -237,6 +237,31 @@ final class InodeTable: KeyWatcher {
     }
   }
 
+  /// A value found under the registry's lock that is only asked about, and that no node stands for: it rests with what the kernel is told.
+  /// One look-up more. Nil for one with a node, or that has no room for what is known. `isTold`: its attributes had been told before.
+  func told(
+    _ value: ValueInformation, ordinal: Int, of parent: KeyControlBlock, isRaw: Bool, size: Int
+  ) -> (id: UInt64, generation: UInt64, isTold: Bool)? {
+    state.withLock { state in
+      let place = Self.place(value.identity, isRaw: isRaw)
+      if let index = state.slot(at: place) {
+        guard case .restingValue(let known) = state.slots[index].occupant, known === parent,
+          let isTold = state.slots[index].resting.tell(size: size)
+        else { return nil }
+        state.slots[index].lookedUp()
+        return (UInt64(index), UInt64(state.slots[index].generation), isTold)
+      }
+      guard let resting = RestingNode(told: value.type, ordinal: ordinal, isRaw: isRaw, size: size) else { return nil }
+      registry.retain(parent)
+      let index = Self.newSlot(&state)
+      state.slots[index].occupant = .restingValue(of: parent)
+      state.slots[index].resting = resting
+      state.slots[index].lookups = 1
+      state.put(index, at: place)
+      return (UInt64(index), UInt64(state.slots[index].generation), false)
+    }
+  }
+
   /// The node of an alias of a key that the caller holds; the table takes over (or gives back) that hold. One look-up more.
   func remember(_ alias: Alias, of key: KeyControlBlock) -> Node {
     let place = Self.place(alias, of: key)
@@ -514,6 +539,9 @@ final class InodeTable: KeyWatcher {
     }
   }
 
+  /// For tests: whether the slot has no node.
+  func rests(_ id: UInt64) -> Bool { state.withLock { $0.slots[Int(id)].node == nil } }
+
   /// A key or value has got a node: the one whose turn it is rests. Who is in use is passed over.
   private func noteRecent(_ state: inout State, _ id: UInt64) {
     guard state.recent.count >= Self.recentLimit else { return state.recent.append(UInt32(id)) }
@@ -546,10 +574,14 @@ final class InodeTable: KeyWatcher {
   private func rested(_ state: inout State, _ index: Int, _ node: Node) -> Occupant? {
     switch node.kind {
     case .control, .alias: return nil
-    case .value:
-      guard let resting = RestingNode(value: node), let parent = node.value?.withLock({ $0.parent }) else { return nil }
-      state.slots[index].resting = resting
-      return .restingValue(of: parent)
+    case .value(let isRaw):
+      // In its lock, and not copied out of it: there is much in it that counts its owners.
+      let found = node.value?.withLock { value in
+        RestingNode(value: value, isRaw: isRaw).map { (resting: $0, parent: value.parent) }
+      }
+      guard let found = found ?? nil else { return nil }
+      state.slots[index].resting = found.resting
+      return .restingValue(of: found.parent)
     case .key(let key, _):
       // A deleted one has no number to be found by.
       guard key.isFoundByNumber, state.slots[index].place != 0,
@@ -564,19 +596,19 @@ final class InodeTable: KeyWatcher {
   private static func name(of node: Node) -> UnicodeName? { node.value?.withLock { $0.name } }
 
   private func add(_ state: inout State, _ make: (_ id: UInt64, _ generation: UInt64) -> Node) -> Node {
-    let id: UInt64
-    if let free = state.free.popLast() {
-      id = UInt64(free)
-    } else {
-      id = UInt64(state.slots.count)
-      // Doubling would leave half of it empty.
-      if state.slots.capacity == state.slots.count { state.slots.reserveCapacity(state.slots.count * 5 / 4 + 1024) }
-      state.slots.append(Slot())
-    }
-    let node = make(id, UInt64(state.slots[Int(id)].generation))
-    state.slots[Int(id)].occupant = .node(node)
-    state.slots[Int(id)].lookups = 1
-    noteRecent(&state, id)
+    let index = Self.newSlot(&state)
+    let node = make(UInt64(index), UInt64(state.slots[index].generation))
+    state.slots[index].occupant = .node(node)
+    state.slots[index].lookups = 1
+    noteRecent(&state, UInt64(index))
     return node
+  }
+
+  private static func newSlot(_ state: inout State) -> Int {
+    if let free = state.free.popLast() { return Int(free) }
+    // Doubling would leave half of it empty.
+    if state.slots.capacity == state.slots.count { state.slots.reserveCapacity(state.slots.count * 5 / 4 + 1024) }
+    state.slots.append(Slot())
+    return state.slots.count - 1
   }
 }

@@ -76,6 +76,23 @@ extension RegistryFileSystem {
     }
   }
 
+  /// The answer about a value that is only asked about, and of which nothing is under way; nil where it needs a node. Under the registry's
+  /// lock: a change in between drops what is told.
+  func answer(
+    _ question: borrowing ValueQuestion, _ value: ValueInformation, _ time: FileTime, ordinal: Int, isRaw: Bool, isExactSpelling: Bool
+  ) -> Entry? {
+    guard let size = question.textSize(of: value),
+      let told = inodes.told(value, ordinal: ordinal, of: question.key, isRaw: isRaw, size: size)
+    else { return nil }
+    if !told.isTold { question.directory.cachedValues.withLock { $0.append(UInt32(told.id)) } }
+    return Entry(
+      nodeID: told.id, generation: told.generation,
+      attributes: Attributes(
+        kind: .file, inode: Self.inode(ofValue: value.identity, isRaw: isRaw), permissions: presentation.filePermissions, links: 1,
+        size: size, modified: time, isCacheable: true),
+      isExactSpelling: isExactSpelling)
+  }
+
   private func attributes(ofValue node: Node, isRaw: Bool) throws(Errno) -> Attributes {
     guard let state = node.value?.withLock({ state in
       (
@@ -87,7 +104,7 @@ extension RegistryFileSystem {
     }) else { throw .noEntry }
     let (parent, identity, isDeleted, unsaved, writers, generation, knownSize) = state
     var attributes = Attributes(
-      kind: .file, inode: unsaved != nil ? 1 << 40 + node.id : Self.inode(identity) + (isRaw ? 1 << 39 : 0),
+      kind: .file, inode: unsaved != nil ? 1 << 40 + node.id : Self.inode(ofValue: identity, isRaw: isRaw),
       permissions: presentation.filePermissions, links: isDeleted ? 0 : 1, size: unsaved?.size ?? 0,
       modified: FileTime(rawValue: 0), isCacheable: false)
     if isDeleted {
@@ -158,6 +175,9 @@ extension RegistryFileSystem {
     // The hive's number above everything else that makes numbers.
     (identity >> 32) << 42 | (identity & 0xFFFF_FFFF) / 8 + 16
   }
+
+  /// Of a value's file: its text and its bytes are two.
+  private static func inode(ofValue identity: UInt64, isRaw: Bool) -> UInt64 { inode(identity) + (isRaw ? 1 << 39 : 0) }
 
   /// Of the `CurrentControlSet` of the hive whose root has this number.
   static func inode(ofControlSetIn root: UInt64) -> UInt64 { (root >> 32) << 42 | 3 << 40 }

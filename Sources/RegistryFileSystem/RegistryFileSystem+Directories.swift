@@ -37,19 +37,25 @@ extension RegistryFileSystem {
 
   private func numbered(_ stream: DirectoryStream, _ index: Int, in directory: UInt64) throws(Errno) -> Entry? {
     guard let listed = stream.withEntry(at: index, { entry, _ in entry }), listed.identity != 0 else { return nil }
-    let key = try key(of: directory)
-    let found: (node: Node, information: KeyInformation?)?
+    guard let directory = inodes.node(directory), case .key(let key, isLink: false) = directory.kind else { throw .notDirectory }
+    var question = ValueQuestion(in: directory, of: key, view: presentation.view)
+    var entry: Entry?
+    let found: (node: Node, information: KeyInformation?)??
     do throws(NTStatus) {
       found = try registry.lookUp(
-        numbered: listed.identity, isValue: listed.kind == .file, in: key, unchangedSince: stream.changes
+        numbered: listed.identity, isValue: listed.kind == .file, in: key, unchangedSince: stream.changes,
+        isRead: ValueQuestion.isShort, piece: { question.add($1, of: $0) }
       ) { object in
         switch object {
-        case .key(let child, let information): (inodes.remember(child, isLink: information.isLink), information)
-        case .value(let value): (inodes.remember(value, ordinal: 1, of: key, isRaw: false), nil)
+        case .key(let child, let information): return (inodes.remember(child, isLink: information.isLink), information)
+        case .value(let value, let time):
+          entry = answer(question, value, time, ordinal: 1, isRaw: false, isExactSpelling: true)
+          return entry == nil ? (inodes.remember(value, ordinal: 1, of: key, isRaw: false), nil) : nil
         }
       }
     } catch { throw Errno(error) }
-    guard let (node, information) = found else { return nil }
+    if let entry { return entry }
+    guard let (node, information) = found ?? nil else { return nil }
     do throws(Errno) {
       return Entry(
         nodeID: node.id, generation: node.generation, attributes: try attributes(of: node, key: information),

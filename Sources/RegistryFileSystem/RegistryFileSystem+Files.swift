@@ -331,9 +331,7 @@ extension RegistryFileSystem {
   /// Fills the handle's text, or fills it anew when the value has changed since and nothing was written here.
   private func load(_ file: OpenFile) throws(Errno) {
     guard let value = file.node.value else { throw .badDescriptor }
-    let (parent, name, ordinal, generation, isGone) = value.withLock {
-      ($0.parent, $0.name, $0.ordinal, $0.generation, $0.isDeleted)
-    }
+    let (parent, generation, isGone) = value.withLock { ($0.parent, $0.generation, $0.isDeleted) }
     let isNeeded = file.state.withLock { state in
       state.text == nil || !state.hasWritten && !state.isBare && !isGone && state.generation != generation
     }
@@ -346,11 +344,14 @@ extension RegistryFileSystem {
       guard let last = value.withLock({ $0.lastText }) else { throw .noEntry }
       return file.state.withLock { $0.text = last }
     }
-    let text: [UInt8]
-    do {
-      let (information, data, _) = try registry.queryValue(of: parent, named: name, ordinal: ordinal)
-      text = ValueCodec.text(of: RegistryValue(type: information.type, data: data), as: file.view)
+    var found = RegistryValue(type: .none, data: [])
+    do throws(NTStatus) {
+      // By its number: to find a name in a list of values is to go through the list.
+      _ = try registry.queryValue(
+        of: parent, numbered: { value.withLock { $0.isDeleted || $0.identity == 0 ? nil : $0.identity } },
+        type: { found.type = $0 }, piece: { found.data.append(contentsOf: $0) })
     } catch { throw Errno(error) }
+    let text = ValueCodec.text(of: found, as: file.view)
     file.state.withLock { state in
       state.text = text
       state.generation = generation

@@ -1,5 +1,6 @@
 package import ConfigurationManager
 package import Executive
+internal import Glibc
 internal import Synchronization
 
 /// The registry as a file system, without FUSE: keys are directories, values are files. SEMANTICS.md is its contract.
@@ -87,10 +88,23 @@ package final class RegistryFileSystem: Sendable {
     case .key, .value, .control, .alias: break
     }
     if parent == InodeTable.root, let file = ControlFile(inRoot: spelled) { return entry(for: file) }
-    let key = try key(of: parent)
+    guard case .key(let key, isLink: false) = node.kind else { throw .notDirectory }
     // What is no name at all is simply not there.
     guard let wanted = try? decode(spelled, in: key) else { throw .noEntry }
-    let found = try resolve(wanted, spelled: spelled, in: key)
+    var question = ValueQuestion(in: node, of: key, view: wanted.suffix == .raw ? .bytes : presentation.view)
+    let sight = try resolve(
+      wanted, spelled: spelled, in: key, isRead: ValueQuestion.isShort, piece: { question.add($1, of: $0) },
+      value: { value, time, ordinal, isRaw in
+        if let entry = answer(question, value, time, ordinal: ordinal, isRaw: isRaw, isExactSpelling: isExact(spelled, value.name)) {
+          return Sight.entry(entry)
+        }
+        return .found(Found(node: inodes.remember(value, ordinal: ordinal, of: key, isRaw: isRaw), name: value.name))
+      }, found: { .found($0) })
+    let found: Found
+    switch sight {
+    case .entry(let entry): return entry
+    case .found(let object): found = object
+    }
     do { return try entry(for: found, spelled: spelled) } catch {
       // Gone between finding it and asking for its attributes.
       inodes.forget(found.node.id, count: 1)
@@ -110,14 +124,33 @@ package final class RegistryFileSystem: Sendable {
     var information: KeyInformation?
   }
 
+  /// What a look-up comes to: the answer itself for a value that needs no node.
+  private enum Sight {
+    case entry(Entry)
+    case found(Found)
+  }
+
   /// Finds what a decoded name stands for. Throws ENOENT.
   func resolve(_ wanted: EntryName, spelled: [UInt8], in key: KeyControlBlock) throws(Errno) -> Found {
+    try resolve(
+      wanted, spelled: spelled, in: key, isRead: { _ in false }, piece: { _, _ in },
+      value: { value, _, ordinal, isRaw in
+        Found(node: inodes.remember(value, ordinal: ordinal, of: key, isRaw: isRaw), name: value.name)
+      }, found: { $0 })
+  }
+
+  /// The same, with what `value` makes of a value of the hive, under the registry's lock, after `piece` has got its data if it `isRead`.
+  private func resolve<Result>(
+    _ wanted: EntryName, spelled: [UInt8], in key: KeyControlBlock, isRead: (ValueInformation) -> Bool,
+    piece: (ValueType, UnsafeRawBufferPointer) -> Void,
+    value make: (ValueInformation, _ lastWriteTime: FileTime, _ ordinal: Int, _ isRaw: Bool) -> Result, found: (Found) -> Result
+  ) throws(Errno) -> Result {
     var wanted = wanted
     if case .lost(let offset) = wanted.suffix { throw try isLost(offset, in: key) ? .unclean : .noEntry }
     if wanted.isShortened { wanted.name = try lengthen(wanted, spelled: spelled, in: key) }
     if wanted.suffix == .none, try hasCurrentControlSet(named: wanted.name, in: key) {
       registry.retain(key)
-      return Found(node: inodes.remember(.currentControlSet, of: key), name: Self.currentControlSetName)
+      return found(Found(node: inodes.remember(.currentControlSet, of: key), name: Self.currentControlSetName))
     }
     var ordinal = 1
     var space = NameSpace.keysThenValues
@@ -133,19 +166,19 @@ package final class RegistryFileSystem: Sendable {
     if isKeyOnly { space = .keys }
     do throws(NTStatus) {
       // Under the registry's lock: no change comes between finding the object and noting its node.
-      let found = try registry.lookUp(wanted.name, in: key, among: space, ordinal: ordinal) { object -> Found? in
+      let result = try registry.lookUp(wanted.name, in: key, among: space, ordinal: ordinal, isRead: isRead, piece: piece) {
+        object -> Result? in
         switch object {
         case .key(let child, let information):
-          return Found(
-            node: inodes.remember(child, isLink: information.isLink), name: information.name, information: information)
-        case .value(let value):
+          return found(
+            Found(node: inodes.remember(child, isLink: information.isLink), name: information.name, information: information))
+        case .value(let value, let time):
           if case .type(let type) = wanted.suffix, value.type != type { return nil }
-          let node = inodes.remember(value, ordinal: ordinal, of: key, isRaw: isRaw)
-          return Found(node: node, name: value.name)
+          return make(value, time, ordinal, isRaw)
         }
       }
-      guard let found else { throw NTStatus.objectNameNotFound }
-      return found
+      guard let result else { throw NTStatus.objectNameNotFound }
+      return result
     } catch {
       guard error == .objectNameNotFound, ordinal == 1, !isKeyOnly, let node = inodes.lookUpUnsaved(wanted.name, in: key),
         let state = node.value?.withLock({ ($0.name, $0.knownType, $0.unsaved?.view) })
@@ -158,7 +191,7 @@ package final class RegistryFileSystem: Sendable {
         inodes.forget(node.id, count: 1)
         throw .noEntry
       }
-      return Found(node: node, name: state.0)
+      return found(Found(node: node, name: state.0))
     }
   }
 
@@ -219,13 +252,8 @@ package final class RegistryFileSystem: Sendable {
   }
 
   static func bytes(_ name: UnsafePointer<CChar>) -> [UInt8] {
-    var bytes: [UInt8] = []
-    var next = name
-    while next.pointee != 0 {
-      bytes.append(UInt8(bitPattern: next.pointee))
-      next += 1
-    }
-    return bytes
+    // SAFETY: the name ends with a NUL; up to there it can be read.
+    Array(UnsafeRawBufferPointer(start: name, count: strlen(name)))
   }
 
   /// A name for something new: no suffix but a type (for values), within the format's limits.

@@ -8,7 +8,7 @@ struct RestingNode {
   /// A value's type; a key's parent, by its slot.
   private var word: UInt32
   /// Bytes of a value's text; a key's `listingEpoch`.
-  private let size: UInt32
+  private var size: UInt32
   private let ordinal: UInt8
   private var flags: Flags
 
@@ -42,11 +42,26 @@ struct RestingNode {
 
   // MARK: Values
 
-  /// Nil for what is no value, for one that is open or not set yet, and for what does not fit.
-  init?(value node: Node) {
-    guard case .value(let isRaw) = node.kind, let state = node.value?.withLock({ $0 }), state.isResting,
-      let ordinal = UInt8(exactly: state.ordinal)
-    else { return nil }
+  /// A value that somebody has just asked about: the kernel may hold its attributes. Nil for what does not fit.
+  init?(told type: ValueType, ordinal: Int, isRaw: Bool, size: Int) {
+    guard let ordinal = UInt8(exactly: ordinal), let size = UInt32(exactly: size) else { return nil }
+    word = type.rawValue
+    self.size = size
+    self.ordinal = ordinal
+    flags = isRaw ? [.raw, .attributes, .size] : [.attributes, .size]
+  }
+
+  /// The kernel is told the size of its text; whether it may have held the attributes before. Nil for what does not fit, or is gone.
+  mutating func tell(size: Int) -> Bool? {
+    guard !flags.contains(.deleted), let size = UInt32(exactly: size) else { return nil }
+    defer { flags.formUnion([.attributes, .size]) }
+    self.size = size
+    return flags.contains(.attributes)
+  }
+
+  /// Nil for one that is open or not set yet, and for what does not fit.
+  init?(value state: borrowing Node.ValueState, isRaw: Bool) {
+    guard state.isResting, let ordinal = UInt8(exactly: state.ordinal) else { return nil }
     word = state.type.rawValue
     self.ordinal = ordinal
     var flags: Flags = isRaw ? .raw : []

@@ -9,7 +9,7 @@ import Testing
 
 /// What the kernel holds of a key or value that nobody uses outlives its node.
 @Suite struct RestingNodeTests {
-  /// Looks up so many other values that all nodes which are not in use rest.
+  /// Asks so many other values for their attributes, which gives each a node, that all nodes which are not in use rest.
   private func restAll(_ fixture: Fixture) throws {
     let directory =
       try (try? fixture.fs.lookUp("others", in: 1)) ?? fixture.fs.makeDirectory("others", in: 1, by: fixture.caller)
@@ -21,8 +21,58 @@ import Testing
     for number in 0..<1100 {
       try fixture.registry.setValue(
         of: key, named: UnicodeName("\(number)"), to: RegistryValue(type: .sz, data: []), by: fixture.caller)
-      _ = try fixture.fs.lookUp("\(number)", in: directory.nodeID)
+      _ = try fixture.fs.attributes(of: fixture.fs.lookUp("\(number)", in: directory.nodeID).nodeID)
     }
+  }
+
+  /// Only what is done with it needs a node. Asked again it is told what it has become.
+  @Test(arguments: ["v", "v%raw", "V"])
+  func aValueThatIsOnlyLookedUpRestsFromTheBeginning(name: String) throws {
+    let fixture = try Fixture()
+    let root = fixture.registry.root
+    func set(_ data: [UInt8]) throws {
+      try fixture.registry.setValue(of: root, named: "v", to: RegistryValue(type: .dword, data: data), by: fixture.caller)
+    }
+    let directory = try #require(fixture.fs.inodes.node(1))
+    let isRaw = name.hasSuffix("raw")
+    try set([7, 0, 0, 0])
+    let first = try fixture.fs.lookUp(name, in: 1)
+    #expect(first.attributes.size == (isRaw ? 4 : 2))
+    #expect(first.attributes.isCacheable && first.isExactSpelling == (name == "v"))
+    #expect(fixture.fs.inodes.rests(first.nodeID))
+    // What the kernel holds is dropped with the key's time, once.
+    #expect(directory.cachedValues.withLock { $0 } == [UInt32(first.nodeID)])
+    let second = try fixture.fs.lookUp(name, in: 1)
+    #expect(second.nodeID == first.nodeID && second.generation == first.generation)
+    #expect(directory.cachedValues.withLock { $0 } == [UInt32(first.nodeID)])
+    try set([232, 3, 0, 0])
+    fixture.fs.dropTimes(of: root)
+    #expect(fixture.attributesDropped.withLock { $0 }.contains(first.nodeID))
+    let third = try fixture.fs.lookUp(name, in: 1)
+    #expect(third.nodeID == first.nodeID && third.attributes.size == (isRaw ? 4 : 5))
+    #expect(directory.cachedValues.withLock { $0 } == [UInt32(first.nodeID)])
+    // A node, with what it would have had from the beginning.
+    let attributes = try fixture.fs.attributes(of: first.nodeID)
+    #expect(attributes.size == third.attributes.size && attributes.inode == third.attributes.inode)
+    #expect(attributes.modified == third.attributes.modified && attributes.permissions == third.attributes.permissions)
+    fixture.fs.forget(first.nodeID, count: 3)
+    #expect(throws: Errno.noEntry) { try fixture.fs.attributes(of: first.nodeID) }
+  }
+
+  @Test("a value that was deleted is none to be told of, nor one that is open, nor one that is long")
+  func whatNeedsItsNode() throws {
+    let fixture = try Fixture()
+    try fixture.echo("x\n", to: "v")
+    let id = try fixture.fs.lookUp("v", in: 1).nodeID
+    let file = try fixture.fs.open(id, flags: writeOnly, by: fixture.caller).file
+    #expect(try fixture.fs.lookUp("v", in: 1).attributes.isCacheable == false)
+    fixture.fs.release(file)
+    try fixture.fs.unlink("v", in: 1, by: fixture.caller)
+    #expect(throws: Errno.noEntry) { try fixture.fs.lookUp("v", in: 1) }
+    try fixture.registry.setValue(
+      of: fixture.registry.root, named: "long", to: RegistryValue(type: .binary, data: Array(repeating: 1, count: 20_000)), by: fixture.caller)
+    let long = try fixture.fs.lookUp("long", in: 1)
+    #expect(long.attributes.size == 20_000 && !fixture.fs.inodes.rests(long.nodeID))
   }
 
   @Test func aRestedValueIsReadAndSetByItsNumber() throws {
