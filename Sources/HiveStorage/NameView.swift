@@ -64,9 +64,12 @@ package struct NameView: ~Escapable {
   }
 
   package var name: UnicodeName {
-    var units: [UInt16] = []
-    append(to: &units)
-    return UnicodeName(units: units)
+    let count = count
+    return UnicodeName(
+      units: Array(unsafeUninitializedCapacity: count) { units, filled in
+        for index in 0..<count { units.initializeElement(at: index, to: self[index]) }
+        filled = count
+      })
   }
 }
 

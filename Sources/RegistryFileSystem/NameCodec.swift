@@ -75,6 +75,8 @@ package enum NameCodec {
   }
 
   private static func encodeWhole(_ units: [UInt16], into bytes: inout [UInt8]) {
+    // Comparing with each is dear, and few names are that short.
+    guard units.count <= 2 else { return encodeUnits(units, into: &bytes) }
     switch units {
     case []: bytes.append(0x40)
     case [0x40]: bytes.append(contentsOf: "%40".utf8)
@@ -162,6 +164,7 @@ package enum NameCodec {
   /// Reads what `encodeUnits` writes. Throws EILSEQ for bytes that are no UTF-8, EINVAL for a `%` that begins no escape.
   static func decodeUnits(_ bytes: some RandomAccessCollection<UInt8>) throws(Errno) -> [UInt16] {
     var units: [UInt16] = []
+    units.reserveCapacity(bytes.count)
     var rest = bytes.dropFirst(0)
     while let percent = rest.firstIndex(of: 0x25) {
       guard UTF8Text.decode(rest[..<percent], into: &units) == .valid else { throw .illegalSequence }

@@ -39,7 +39,8 @@ struct NameCounts {
   }
 
   private mutating func grow() {
-    buckets = Array(repeating: 0, count: max(16, buckets.count * 2))
+    buckets = Array(repeating: 0, count: max(32, buckets.count * 2))
+    names.reserveCapacity(buckets.count / 2)
     for (place, known) in names.enumerated() { buckets[bucket(of: known.name, known.hash)] = UInt32(place + 1) }
   }
 }

@@ -36,14 +36,15 @@ extension RegistryFileSystem {
   }
 
   private func numbered(_ stream: DirectoryStream, _ index: Int, in directory: UInt64) throws(Errno) -> Entry? {
-    guard let listed = stream.withEntry(at: index, { entry, _ in entry }), listed.identity != 0 else { return nil }
+    guard let listed = stream.withEntry(at: index, { entry, _ in entry }), listed.identity != 0, let changes = stream.listing?.changes
+    else { return nil }
     guard let directory = inodes.node(directory), case .key(let key, isLink: false) = directory.kind else { throw .notDirectory }
     var question = ValueQuestion(in: directory, of: key, view: presentation.view)
     var entry: Entry?
     let found: (node: Node, information: KeyInformation?)??
     do throws(NTStatus) {
       found = try registry.lookUp(
-        numbered: listed.identity, isValue: listed.kind == .file, in: key, unchangedSince: stream.changes,
+        numbered: listed.identity, isValue: listed.kind == .file, in: key, unchangedSince: changes,
         isRead: ValueQuestion.isShort, piece: { question.add($1, of: $0) }
       ) { object in
         switch object {
@@ -68,32 +69,36 @@ extension RegistryFileSystem {
 
   /// Reads the directory's names anew, `.` and `..` first, then subkeys, then values.
   package func fill(_ stream: DirectoryStream, of nodeID: UInt64, by caller: Caller) throws(Errno) {
-    stream.reset()
+    stream.fill(with: try listing(of: nodeID, through: stream.object, by: caller))
+  }
+
+  private func listing(of nodeID: UInt64, through object: KeyObject?, by caller: Caller) throws(Errno) -> Listing {
     guard let node = inodes.node(nodeID) else { throw .noEntry }
-    if case .control(let file) = node.kind { return fill(stream, of: file) }
-    if case .alias(.directory, _) = node.kind { return fillDots(stream, node.id) }
+    if case .control(let file) = node.kind { return listing(of: file) }
+    if case .alias(.directory, _) = node.kind { return dots(node.id) }
     let key = try key(of: nodeID)
+    var listing = Listing()
     // Before the first name: a change in between makes every look-up one by name.
-    stream.changes = registry.changeCount(of: key)
+    listing.changes = registry.changeCount(of: key)
     do throws(NTStatus) {
       let own = Self.inode(try registry.query(key).identity)
-      stream.append(inode: own, .directory) { $0.append(0x2E) }
-      stream.append(inode: own, .directory) { $0.append(contentsOf: [0x2E, 0x2E]) }
+      listing.append(inode: own, .directory) { $0.append(0x2E) }
+      listing.append(inode: own, .directory) { $0.append(contentsOf: [0x2E, 0x2E]) }
       // So that twins and values hidden by keys get their suffix.
       var keys = NameCounts()
       var values = NameCounts()
       if presentation.showsCurrentControlSet, try registry.queryControlSet(of: key) != nil {
         _ = keys.add(Self.currentControlSetName)
-        stream.append(inode: Self.inode(ofControlSetIn: try registry.query(key).identity), .link) {
+        listing.append(inode: Self.inode(ofControlSetIn: try registry.query(key).identity), .link) {
           NameCodec.encode(Self.currentControlSetName, into: &$0)
         }
       }
       // Keys and values of one moment: who restores the key comes before both or after both.
       let lost = try registry.enumerate(
-        key, by: caller, through: stream.object,
+        key, by: caller, through: object,
         keys: { name, identity, isLink in
           let ordinal = keys.add(name)
-          stream.append(inode: Self.inode(identity), isLink ? .link : .directory, identity: ordinal > 1 ? 0 : identity) {
+          listing.append(inode: Self.inode(identity), isLink ? .link : .directory, identity: ordinal > 1 ? 0 : identity) {
             NameCodec.encode(name, suffix: ordinal > 1 ? .twin(ordinal) : .none, into: &$0)
           }
         },
@@ -101,23 +106,24 @@ extension RegistryFileSystem {
           let ordinal = values.add(value.name)
           let isHidden = keys.contains(value.name) || suffixed.contains(value.name, of: key)
           let suffix = suffix(ofType: value.type, ordinal: ordinal, isHidden: isHidden)
-          stream.append(inode: Self.inode(value.identity), .file, identity: suffix == .none ? value.identity : 0) {
+          listing.append(inode: Self.inode(value.identity), .file, identity: suffix == .none ? value.identity : 0) {
             NameCodec.encode(value.name, suffix: suffix, into: &$0)
           }
         })
       // What cannot be read is seen by whoever lists the directory, and met by whoever copies it.
       for (offsets, kind) in [(lost.keys, .directory), (lost.values.subtracting(lost.keys), .file)] as [(Set<Int>, Attributes.Kind)] {
         for offset in offsets.sorted() {
-          stream.append(inode: 1 << 41 + UInt64(offset), kind) { NameCodec.encode(lost: offset, into: &$0) }
+          listing.append(inode: 1 << 41 + UInt64(offset), kind) { NameCodec.encode(lost: offset, into: &$0) }
         }
       }
       for (name, type, id) in inodes.unsavedValues(of: key) where !values.contains(name) {
         let isHidden = keys.contains(name) || suffixed.contains(name, of: key)
         // One that nobody has given a type has none to be listed with.
         let suffix = type.map { self.suffix(ofType: $0, ordinal: 1, isHidden: isHidden) } ?? (isHidden ? NameSuffix.value : .none)
-        stream.append(inode: 1 << 40 + id, .file) { NameCodec.encode(name, suffix: suffix, into: &$0) }
+        listing.append(inode: 1 << 40 + id, .file) { NameCodec.encode(name, suffix: suffix, into: &$0) }
       }
     } catch { throw Errno(error) }
+    return listing
   }
 
   /// What a value is listed with; `isHidden`: a subkey has its name.
@@ -126,20 +132,23 @@ extension RegistryFileSystem {
     return presentation.listsTypes ? .type(type) : isHidden ? .value : .none
   }
 
-  private func fill(_ stream: DirectoryStream, of file: ControlFile) {
-    fillDots(stream, file.nodeID)
+  private func listing(of file: ControlFile) -> Listing {
+    var listing = dots(file.nodeID)
     for file in ControlFile.files {
-      stream.append(inode: file.nodeID, .file) { $0.append(contentsOf: file.name.utf8) }
+      listing.append(inode: file.nodeID, .file) { $0.append(contentsOf: file.name.utf8) }
     }
     for view in ControlView.all {
       // The look-up gives it its number.
-      stream.append(inode: file.nodeID, .directory) { $0.append(contentsOf: view.name.utf8) }
+      listing.append(inode: file.nodeID, .directory) { $0.append(contentsOf: view.name.utf8) }
     }
+    return listing
   }
 
   /// All that is listed in a view: it stands for the whole mount, and who walks it would save every key.
-  private func fillDots(_ stream: DirectoryStream, _ inode: UInt64) {
-    stream.append(inode: inode, .directory) { $0.append(0x2E) }
-    stream.append(inode: inode, .directory) { $0.append(contentsOf: [0x2E, 0x2E]) }
+  private func dots(_ inode: UInt64) -> Listing {
+    var listing = Listing()
+    listing.append(inode: inode, .directory) { $0.append(0x2E) }
+    listing.append(inode: inode, .directory) { $0.append(contentsOf: [0x2E, 0x2E]) }
+    return listing
   }
 }
