@@ -10,20 +10,15 @@ Standard library only. Leaves no mount, no process and no file behind.
 """
 import ctypes, errno, os, shutil, subprocess, sys, tempfile, traceback
 
+import verdict
+from verdict import check
+
 BIN = os.path.abspath(sys.argv[1])
 REGWARD = os.path.join(BIN, 'regward')
 FOLDER = tempfile.mkdtemp(prefix='regward-cache-')
 os.chmod(FOLDER, 0o755)
 OTHER = 65534
 LIBC = ctypes.CDLL(None, use_errno=True)
-passed = failed = 0
-
-
-def check(name, good, detail=''):
-    global passed, failed
-    if good: passed += 1
-    else: failed += 1
-    print('%s %s%s' % ('PASS' if good else 'FAIL', name, '' if good else '\n     ' + str(detail)[:2000]), flush=True)
 
 
 def run(*command):
@@ -291,5 +286,4 @@ finally:
     for number in range(1, Mount.number + 1):
         if os.path.ismount(path('mnt%d' % number)): run('fusermount3', '-uz', path('mnt%d' % number))
     shutil.rmtree(FOLDER, ignore_errors=True)
-print('%d passed, %d failed' % (passed, failed))
-sys.exit(1 if failed else 0)
+verdict.close()

@@ -10,19 +10,14 @@ Standard library only. Leaves no mount, no process and no file behind.
 """
 import errno, json, os, shutil, stat, subprocess, sys, tempfile, threading, traceback
 
+import verdict
+from verdict import check
+
 BIN = os.path.abspath(sys.argv[1])
 REGWARD = os.path.join(BIN, 'regward')
 FOLDER = tempfile.mkdtemp(prefix='regward-hives-')
 os.chmod(FOLDER, 0o755)
 SID = 'S-1-5-21-1-2-3-1001'
-passed = failed = 0
-
-
-def check(name, good, detail=''):
-    global passed, failed
-    if good: passed += 1
-    else: failed += 1
-    print('%s %s%s' % ('PASS' if good else 'FAIL', name, '' if good else '\n     ' + str(detail)[:2000]), flush=True)
 
 
 def run(*command, **options):
@@ -385,8 +380,7 @@ def main():
         for name in os.listdir(FOLDER):
             if os.path.ismount(path(name)): run('fusermount3', '-uz', path(name))
         shutil.rmtree(FOLDER, ignore_errors=True)
-    print('%d passed, %d failed' % (passed, failed))
-    sys.exit(1 if failed else 0)
+    verdict.close()
 
 
 main()

@@ -12,6 +12,9 @@ Wants python3-jsonschema. Leaves no mount, no process and no file behind.
 """
 import contextlib, ctypes, errno, json, os, shutil, signal, socket, subprocess, sys, tempfile, threading, time
 
+import verdict
+from verdict import check
+
 import event_schema
 
 BIN = os.path.abspath(sys.argv[1])
@@ -28,7 +31,6 @@ GUARDS = option('--guards', 'connector,executable').split(',')
 FORKS = int(option('--forks', '20000'))
 # Two users that nobody is; USER may by an executable and its uid, ANYWAY by its uid alone.
 USER, ANYWAY = 64711, 64712
-passed = failed = 0
 libc = ctypes.CDLL(None, use_errno=True)
 ATTACH, DETACH, CONTINUE, SEIZE, INTERRUPT = 16, 17, 7, 0x4206, 0x4207
 
@@ -65,13 +67,6 @@ processes:
     flags: [Friendly]
 '''
 SCRIPT = '#!/bin/sh\nprintf "%s\\n" "$2" > "$1"\n'
-
-
-def check(name, good, detail=''):
-    global passed, failed
-    if good: passed += 1
-    else: failed += 1
-    print('%s %s%s' % ('PASS' if good else 'FAIL', name, '' if good else '\n     ' + str(detail)[:900]), flush=True)
 
 
 def run(command, **options): return subprocess.run(command, capture_output=True, text=True, timeout=60, **options)
@@ -698,8 +693,7 @@ def main():
                     check('%s: %s runs to its end' % (kind, attack.__name__), False, repr(error))
                 if '--times' in sys.argv: print('     %s: %.1f s' % (attack.__name__, time.time() - begin), flush=True)
             check(kind + ': the daemon lives', m.daemon.poll() is None)
-    print('%d passed, %d failed' % (passed, failed))
-    sys.exit(1 if failed else 0)
+    verdict.close()
 
 
 main()

@@ -10,12 +10,14 @@ anything failed. Standard library only. Leaves no mount, no process and no file 
 """
 import ctypes, errno, fcntl, mmap, os, shutil, stat, struct, subprocess, sys, tempfile
 
+import verdict
+from verdict import check
+
 BIN = os.path.abspath(sys.argv[1])
 REGWARD = os.path.join(BIN, 'regward')
 ONLY = sys.argv[sys.argv.index('--only') + 1] if '--only' in sys.argv else None
 LIBC = ctypes.CDLL(None, use_errno=True)
 NOBODY = 65534
-passed = failed = 0
 
 NOT_APPLICABLE = [
     ('ETXTBSY', 'no value can be executed: no execute bit is ever shown'),
@@ -27,13 +29,6 @@ NOT_APPLICABLE = [
     ('ELOOP by symlink', 'links lead to keys of the registry; loops of them are the kernel\'s to find'),
     ('EFBIG by RLIMIT_FSIZE, EDQUOT', 'the kernel\'s own, the same on every file system'),
 ]
-
-
-def check(name, good, detail=''):
-    global passed, failed
-    if good: passed += 1
-    else: failed += 1
-    print('%s %s%s' % ('PASS' if good else 'FAIL', name, '' if good else '\n     ' + str(detail)[:600]), flush=True)
 
 
 # 95 has two names.
@@ -569,5 +564,4 @@ with Mount() as mount:
     if not ONLY or ONLY == 'space': space(mount)
 if not ONLY or ONLY == 'users': users()
 for name, reason in NOT_APPLICABLE: print('not applicable: %s: %s' % (name, reason))
-print('%d passed, %d failed' % (passed, failed))
-sys.exit(1 if failed else 0)
+verdict.close()

@@ -10,18 +10,13 @@ Standard library only. Leaves no process and no file behind but the screenshots 
 """
 import base64, json, os, shutil, subprocess, sys, tempfile
 
+import verdict
+from verdict import check
+
 REGWARD = os.path.abspath(sys.argv[1])
 SCREENSHOTS = sys.argv[sys.argv.index('--screenshots') + 1] if '--screenshots' in sys.argv else None
 EVIL = ['<script>document.title="pwned"</script>', '"><img src=x onerror="document.title=\'pwned\'">', "'onload='x", '</td></table><h1>',
         '</title><script>document.title="pwned"</script>', '&lt;b&gt;', '\u202egnp.exe']
-passed = failed = 0
-
-
-def check(name, good, detail=''):
-    global passed, failed
-    if good: passed += 1
-    else: failed += 1
-    print('%s %s%s' % ('PASS' if good else 'FAIL', name, '' if good else '\n     ' + str(detail)[:600]), flush=True)
 
 
 def event(number, pid, name, path, refused, text='x'):
@@ -195,8 +190,7 @@ def main():
             try: drive(browser, page, events)
             finally: browser.close()
     finally: shutil.rmtree(folder, ignore_errors=True)
-    print('%d passed, %d failed' % (passed, failed))
-    return 0 if passed and not failed else 1
+    verdict.close()
 
 
-if __name__ == '__main__': sys.exit(main())
+if __name__ == '__main__': main()

@@ -12,15 +12,10 @@ Standard library only. Leaves no mount, no process and no file behind.
 """
 import argparse, multiprocessing, os, random, shutil, subprocess, sys, tempfile, time
 
+import verdict
+from verdict import check
+
 VALUES, KEYS, BOTH = 10000, 20, 50
-passed = failed = 0
-
-
-def check(name, good, detail=''):
-    global passed, failed
-    if good: passed += 1
-    else: failed += 1
-    print('%s %s%s' % ('PASS' if good else 'FAIL', name, '' if good else '\n     ' + str(detail)[:1500]), flush=True)
 
 
 def run(*command):
@@ -234,8 +229,7 @@ def main():
         kills(place, arguments.kills, random.Random(arguments.seed))
         replaces(place, arguments.replaces, random.Random(arguments.seed + 1))
     finally: place.close()
-    print('%d passed, %d failed' % (passed, failed))
-    sys.exit(1 if failed else 0)
+    verdict.close()
 
 
 if __name__ == '__main__': main()

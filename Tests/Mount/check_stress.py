@@ -11,6 +11,9 @@ library only. Leaves no mount, no process and no file behind.
 """
 import json, os, random, shutil, subprocess, sys, tempfile, time
 
+import verdict
+from verdict import check
+
 
 def option(name, default): return sys.argv[sys.argv.index(name) + 1] if name in sys.argv else default
 
@@ -21,14 +24,6 @@ SECONDS, SEED = float(option('--seconds', 20)), int(option('--seed', 1))
 WRITERS, READERS = 6, 2
 # Caches of the kernel's names and of values in use fill up after the first third, too.
 GROWTH = 32 << 20
-passed = failed = 0
-
-
-def check(name, good, detail=''):
-    global passed, failed
-    if good: passed += 1
-    else: failed += 1
-    print('%s %s%s' % ('PASS' if good else 'FAIL', name, '' if good else '\n     ' + str(detail)[:800]), flush=True)
 
 
 def tree(base):
@@ -179,5 +174,4 @@ try:
 finally:
     if os.path.ismount(point): subprocess.run([REGWARD, 'umount', point], capture_output=True)
     shutil.rmtree(folder, ignore_errors=True)
-print('%d passed, %d failed' % (passed, failed))
-sys.exit(1 if failed else 0)
+verdict.close()

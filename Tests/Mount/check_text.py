@@ -10,18 +10,13 @@ Standard library only. Leaves no mount, no process and no file behind.
 """
 import ctypes, errno, hashlib, os, shutil, subprocess, sys, tempfile, traceback
 
+import verdict
+from verdict import check
+
 BIN = os.path.abspath(sys.argv[1])
 REGWARD = os.path.join(BIN, 'regward')
 ONLY = set(sys.argv[sys.argv.index('--only') + 1].split(',')) if '--only' in sys.argv else None
 CHECKS = []
-passed = failed = 0
-
-
-def check(name, good, detail=''):
-    global passed, failed
-    if good: passed += 1
-    else: failed += 1
-    print('%s %s%s' % ('PASS' if good else 'FAIL', name, '' if good else '\n     ' + str(detail)[:600]), flush=True)
 
 
 def equal(name, found, wanted): check(name, found == wanted, '%r, not %r' % (found, wanted))
@@ -457,8 +452,7 @@ def main():
         if ONLY and function.__name__ not in ONLY: continue
         try: function()
         except Exception: check(function.__name__, False, traceback.format_exc()[-600:])
-    print('%d passed, %d failed' % (passed, failed))
-    return 1 if failed else 0
+    verdict.close()
 
 
-if __name__ == '__main__': sys.exit(main())
+if __name__ == '__main__': main()

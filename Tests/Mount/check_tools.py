@@ -11,13 +11,15 @@ the SetValues of each tool. Wants python3-jsonschema. Leaves no mount, no proces
 """
 import ctypes, json, os, pty, re, select, shutil, signal, subprocess, sys, tempfile, time
 
+import verdict
+from verdict import check
+
 import event_schema
 
 BIN = os.path.abspath(sys.argv[1])
 REGWARD = os.path.join(BIN, 'regward')
 ONLY = set(sys.argv[sys.argv.index('--only') + 1].split(',')) if '--only' in sys.argv else None
 MEASURE = '--measure' in sys.argv
-passed = failed = 0
 
 POLICY = r'''version: 1
 mode: %s
@@ -57,13 +59,6 @@ class Tool:
         self.name, self.run, self.kinds, self.sets, self.leaves, self.added = name, run, kinds, sets, leaves, added
         self.tells, self.keeps = tells, keeps
         TOOLS.append(self)
-
-
-def check(name, good, detail=''):
-    global passed, failed
-    if good: passed += 1
-    else: failed += 1
-    print('%s %s%s' % ('PASS' if good else 'FAIL', name, '' if good else '\n     ' + str(detail)[:600]), flush=True)
 
 
 def nano(at, environment):
@@ -383,5 +378,4 @@ def main():
 
 
 main()
-print('%d passed, %d failed' % (passed, failed))
-sys.exit(1 if failed else 0)
+verdict.close()

@@ -10,13 +10,15 @@ Wants python3-jsonschema. Leaves no mount, no process and no file behind.
 """
 import ctypes, errno, json, mmap, os, shutil, signal, socket, stat, subprocess, sys, tempfile, time
 
+import verdict
+from verdict import check
+
 import event_schema
 
 BIN = os.path.abspath(sys.argv[1])
 REGWARD = os.path.join(BIN, 'regward')
 ONLY = set(sys.argv[sys.argv.index('--only') + 1].split(',')) if '--only' in sys.argv else None
 SYSTEM = sys.argv[sys.argv.index('--system') + 1] if '--system' in sys.argv else None
-passed = failed = 0
 
 POLICY = r'''version: 1
 mode: %(mode)s
@@ -50,13 +52,6 @@ monitored:
       - name: Value
         rules: [SetValueKeyOperation]
 '''
-
-
-def check(name, good, detail=''):
-    global passed, failed
-    if good: passed += 1
-    else: failed += 1
-    print('%s %s%s' % ('PASS' if good else 'FAIL', name, '' if good else '\n     ' + str(detail)[:600]), flush=True)
 
 
 class Mount:
@@ -576,8 +571,7 @@ def main():
             check('%s runs to its end' % row.__name__, False, repr(error))
     try: faithful()
     except Exception as error: check('faithful runs to its end', False, repr(error))
-    print('%d passed, %d failed' % (passed, failed))
-    sys.exit(1 if failed else 0)
+    verdict.close()
 
 
 main()
