@@ -23,7 +23,7 @@ final class InodeTable: KeyWatcher {
     case restingKey
   }
 
-  // One for each entry that the kernel holds: 32 bytes, and 5 to 11 in `byPlace`, before what their growth leaves free.
+  // One for each entry that the kernel holds: 40 bytes, and 5 to 11 in `byPlace`, before what their growth leaves free.
   private struct Slot {
     /// By `place`; 0 for what is not in the hive, yet or any more.
     var place: UInt64 = 0
@@ -32,6 +32,9 @@ final class InodeTable: KeyWatcher {
     var generation: UInt16 = 0
     /// At its highest number it stays there, and the slot with it.
     var lookups: UInt32 = 0
+    /// The slots of a key's values whose attributes the kernel may hold, in a ring without an end: the key's slot is `before` the first. 0: none.
+    var next: UInt32 = 0
+    var before: UInt32 = 0
 
     var node: Node? { if case .node(let node) = occupant { node } else { nil } }
 
@@ -169,17 +172,49 @@ final class InodeTable: KeyWatcher {
     }
   }
 
-  /// The kernel was told to forget the attributes of these values.
-  func forgetAttributes(of ids: [UInt32]) {
+  // MARK: Values whose attributes the kernel may hold
+
+  /// The value's attributes are about to be told: they are dropped when the time of `directory` changes, which is its key's.
+  func noteTold(_ value: UInt64, in directory: UInt64) { state.withLock { Self.noteTold(&$0, Int(value), in: Int(directory)) } }
+
+  private static func noteTold(_ state: inout State, _ value: Int, in directory: Int) {
+    guard state.slots[value].before == 0 else { return }
+    let first = state.slots[directory].next
+    state.slots[value].next = first
+    state.slots[value].before = UInt32(directory)
+    if first != 0 { state.slots[Int(first)].before = UInt32(value) }
+    state.slots[directory].next = UInt32(value)
+  }
+
+  /// The values of the directory whose attributes have been told since it was asked last.
+  func takeTold(in directory: UInt64) -> [UInt64] {
     state.withLock { state in
-      for id in ids where state.slots.indices.contains(Int(id)) {
-        switch state.slots[Int(id)].occupant {
-        case .restingValue: state.slots[Int(id)].resting.forgetAttributes()
-        case .node(let node): node.value?.withLock { $0.isAttributeCached = false }
-        case .none, .restingKey: break
-        }
-      }
+      var values: [UInt64] = []
+      Self.takeTold(&state, in: Int(directory)) { values.append(UInt64($0)) }
+      return values
     }
+  }
+
+  private static func takeTold(_ state: inout State, in directory: Int, _ body: (Int) -> Void) {
+    var value = Int(state.slots[directory].next)
+    state.slots[directory].next = 0
+    while value != 0 {
+      body(value)
+      let next = Int(state.slots[value].next)
+      state.slots[value].next = 0
+      state.slots[value].before = 0
+      value = next
+    }
+  }
+
+  /// The slot is going to stand for something else.
+  private static func forgetTold(_ state: inout State, _ index: Int) {
+    let (before, next) = (Int(state.slots[index].before), Int(state.slots[index].next))
+    guard before != 0 else { return takeTold(&state, in: index) { _ in } }
+    state.slots[before].next = UInt32(next)
+    if next != 0 { state.slots[next].before = UInt32(before) }
+    state.slots[index].before = 0
+    state.slots[index].next = 0
   }
 
   /// The node of a key that the caller holds, if the kernel holds one. Takes the lock of the key's hive.
@@ -238,18 +273,19 @@ final class InodeTable: KeyWatcher {
   }
 
   /// A value found under the registry's lock that is only asked about, and that no node stands for: it rests with what the kernel is told.
-  /// One look-up more. Nil for one with a node, or that has no room for what is known. `isTold`: its attributes had been told before.
-  func told(
-    _ value: ValueInformation, ordinal: Int, of parent: KeyControlBlock, isRaw: Bool, size: Int
-  ) -> (id: UInt64, generation: UInt64, isTold: Bool)? {
+  /// One look-up more. Nil for one with a node, or that has no room for what is known.
+  func tell(
+    _ value: ValueInformation, ordinal: Int, of parent: KeyControlBlock, in directory: UInt64, isRaw: Bool, size: Int
+  ) -> (id: UInt64, generation: UInt64)? {
     state.withLock { state in
       let place = Self.place(value.identity, isRaw: isRaw)
       if let index = state.slot(at: place) {
         guard case .restingValue(let known) = state.slots[index].occupant, known === parent,
-          let isTold = state.slots[index].resting.tell(size: size)
+          state.slots[index].resting.tell(size: size)
         else { return nil }
         state.slots[index].lookedUp()
-        return (UInt64(index), UInt64(state.slots[index].generation), isTold)
+        Self.noteTold(&state, index, in: Int(directory))
+        return (UInt64(index), UInt64(state.slots[index].generation))
       }
       guard let resting = RestingNode(told: value.type, ordinal: ordinal, isRaw: isRaw, size: size) else { return nil }
       registry.retain(parent)
@@ -258,7 +294,8 @@ final class InodeTable: KeyWatcher {
       state.slots[index].resting = resting
       state.slots[index].lookups = 1
       state.put(index, at: place)
-      return (UInt64(index), UInt64(state.slots[index].generation), false)
+      Self.noteTold(&state, index, in: Int(directory))
+      return (UInt64(index), UInt64(state.slots[index].generation))
     }
   }
 
@@ -514,6 +551,7 @@ final class InodeTable: KeyWatcher {
 
   private static func free(_ state: inout State, _ index: Int) {
     state.clear(index)
+    forgetTold(&state, index)
     state.slots[index].occupant = .none
     state.slots[index].generation &+= 1
     state.free.append(UInt32(index))

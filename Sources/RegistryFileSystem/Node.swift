@@ -50,8 +50,6 @@ final class Node: Sendable {
     var isExact = false
     /// Made as a text without a line end, which its file shows all the same: read anew as another type it has none.
     var lacksLineEnd = false
-    /// The kernel may hold its attributes for long.
-    var isAttributeCached = false
 
     init(parent: KeyControlBlock, name: UnicodeName?, ordinal: Int = 1, identity: UInt64, type: ValueType) {
       self.parent = parent
@@ -92,8 +90,6 @@ final class Node: Sendable {
   /// For a key: held while the kernel is told to forget. Who has changed something meanwhile, and finds that nothing is left to tell,
   /// must not go on before it is told.
   let telling = Mutex(())
-  /// For a key: the ids of its values whose attributes the kernel may hold, to be dropped when the key's time changes.
-  let cachedValues = Mutex<[UInt32]>([])
 
   init(id: UInt64, generation: UInt64, kind: Kind, value: ValueState? = nil) {
     self.id = id

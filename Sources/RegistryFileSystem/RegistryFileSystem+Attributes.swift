@@ -82,9 +82,8 @@ extension RegistryFileSystem {
     _ question: borrowing ValueQuestion, _ value: ValueInformation, _ time: FileTime, ordinal: Int, isRaw: Bool, isExactSpelling: Bool
   ) -> Entry? {
     guard let size = question.textSize(of: value),
-      let told = inodes.told(value, ordinal: ordinal, of: question.key, isRaw: isRaw, size: size)
+      let told = inodes.tell(value, ordinal: ordinal, of: question.key, in: question.directory.id, isRaw: isRaw, size: size)
     else { return nil }
-    if !told.isTold { question.directory.cachedValues.withLock { $0.append(UInt32(told.id)) } }
     return Entry(
       nodeID: told.id, generation: told.generation,
       attributes: Attributes(
@@ -211,12 +210,7 @@ extension RegistryFileSystem {
 
   /// The kernel is about to keep this value's attributes; its time is its key's and must be dropped with it.
   private func noteCached(_ node: Node, _ parent: KeyControlBlock) {
-    let isNews = node.value?.withLock { state in
-      defer { state.isAttributeCached = true }
-      return !state.isAttributeCached
-    }
-    guard isNews == true, let directory = inodes.node(of: parent) else { return }
-    directory.cachedValues.withLock { $0.append(UInt32(node.id)) }
+    if let directory = inodes.node(of: parent) { inodes.noteTold(node.id, in: directory.id) }
   }
 
   /// The time of `key` has changed in a way that the kernel cannot see: its attributes are asked for again, and those of its values.
@@ -227,12 +221,7 @@ extension RegistryFileSystem {
       if directory.isTold.exchange(false, ordering: .sequentiallyConsistent), !isKnown {
         cache.dropAttributes(of: directory.id)
       }
-      let ids = directory.cachedValues.withLock { ids in
-        defer { ids.removeAll(keepingCapacity: true) }
-        return ids
-      }
-      inodes.forgetAttributes(of: ids)
-      for id in ids { cache.dropAttributes(of: UInt64(id)) }
+      for id in inodes.takeTold(in: directory.id) { cache.dropAttributes(of: id) }
     }
   }
 }

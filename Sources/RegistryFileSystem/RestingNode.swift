@@ -17,8 +17,6 @@ struct RestingNode {
     static let raw = Flags(rawValue: 1)
     static let untyped = Flags(rawValue: 2)
     static let deleted = Flags(rawValue: 4)
-    /// `isAttributeCached`.
-    static let attributes = Flags(rawValue: 8)
     /// The kernel's pages have the generation that the value has.
     static let pages = Flags(rawValue: 16)
     /// `size` is known.
@@ -42,21 +40,21 @@ struct RestingNode {
 
   // MARK: Values
 
-  /// A value that somebody has just asked about: the kernel may hold its attributes. Nil for what does not fit.
+  /// A value that somebody has just asked about. Nil for what does not fit.
   init?(told type: ValueType, ordinal: Int, isRaw: Bool, size: Int) {
     guard let ordinal = UInt8(exactly: ordinal), let size = UInt32(exactly: size) else { return nil }
     word = type.rawValue
     self.size = size
     self.ordinal = ordinal
-    flags = isRaw ? [.raw, .attributes, .size] : [.attributes, .size]
+    flags = isRaw ? [.raw, .size] : .size
   }
 
-  /// The kernel is told the size of its text; whether it may have held the attributes before. Nil for what does not fit, or is gone.
-  mutating func tell(size: Int) -> Bool? {
-    guard !flags.contains(.deleted), let size = UInt32(exactly: size) else { return nil }
-    defer { flags.formUnion([.attributes, .size]) }
+  /// Its text has this size. False for one that is gone, and where the size does not fit.
+  mutating func tell(size: Int) -> Bool {
+    guard !flags.contains(.deleted), let size = UInt32(exactly: size) else { return false }
+    flags.insert(.size)
     self.size = size
-    return flags.contains(.attributes)
+    return true
   }
 
   /// Nil for one that is open or not set yet, and for what does not fit.
@@ -69,7 +67,6 @@ struct RestingNode {
     if state.isDeleted { flags.insert(.deleted) }
     if state.isExact { flags.insert(.exact) }
     if state.lacksLineEnd { flags.insert(.noLineEnd) }
-    if state.isAttributeCached { flags.insert(.attributes) }
     if state.cachedGeneration == state.generation { flags.insert(.pages) }
     if let known = state.size, known.generation == state.generation, let bytes = UInt32(exactly: known.bytes) {
       flags.insert(.size)
@@ -90,7 +87,6 @@ struct RestingNode {
     state.isDeleted = flags.contains(.deleted)
     state.isExact = flags.contains(.exact)
     state.lacksLineEnd = flags.contains(.noLineEnd)
-    state.isAttributeCached = flags.contains(.attributes)
     if flags.contains(.pages) { state.cachedGeneration = state.generation }
     if flags.contains(.size) { state.size = (state.generation, Int(size)) }
     return state
@@ -109,13 +105,11 @@ struct RestingNode {
     if isExact { flags.insert(.exact) }
   }
 
-  mutating func forgetAttributes() { flags.remove(.attributes) }
-
   // MARK: Keys
 
-  /// Nil for what is no key, and for one whose values' attributes the kernel holds.
+  /// Nil for what is no key.
   init?(key node: Node, parent: UInt32) {
-    guard case .key(_, let isLink) = node.kind, node.cachedValues.withLock({ $0.isEmpty }) else { return nil }
+    guard case .key(_, let isLink) = node.kind else { return nil }
     word = parent
     size = node.listingEpoch.load(ordering: .sequentiallyConsistent)
     ordinal = 0

@@ -33,24 +33,22 @@ import Testing
     func set(_ data: [UInt8]) throws {
       try fixture.registry.setValue(of: root, named: "v", to: RegistryValue(type: .dword, data: data), by: fixture.caller)
     }
-    let directory = try #require(fixture.fs.inodes.node(1))
     let isRaw = name.hasSuffix("raw")
     try set([7, 0, 0, 0])
     let first = try fixture.fs.lookUp(name, in: 1)
     #expect(first.attributes.size == (isRaw ? 4 : 2))
     #expect(first.attributes.isCacheable && first.isExactSpelling == (name == "v"))
     #expect(fixture.fs.inodes.rests(first.nodeID))
-    // What the kernel holds is dropped with the key's time, once.
-    #expect(directory.cachedValues.withLock { $0 } == [UInt32(first.nodeID)])
     let second = try fixture.fs.lookUp(name, in: 1)
     #expect(second.nodeID == first.nodeID && second.generation == first.generation)
-    #expect(directory.cachedValues.withLock { $0 } == [UInt32(first.nodeID)])
     try set([232, 3, 0, 0])
+    // What the kernel holds is dropped with the key's time, once.
     fixture.fs.dropTimes(of: root)
     #expect(fixture.attributesDropped.withLock { $0 }.contains(first.nodeID))
+    #expect(fixture.fs.inodes.takeTold(in: 1) == [])
     let third = try fixture.fs.lookUp(name, in: 1)
     #expect(third.nodeID == first.nodeID && third.attributes.size == (isRaw ? 4 : 5))
-    #expect(directory.cachedValues.withLock { $0 } == [UInt32(first.nodeID)])
+    #expect(fixture.fs.inodes.takeTold(in: 1) == [first.nodeID])
     // A node, with what it would have had from the beginning.
     let attributes = try fixture.fs.attributes(of: first.nodeID)
     #expect(attributes.size == third.attributes.size && attributes.inode == third.attributes.inode)
@@ -171,14 +169,52 @@ import Testing
       fixture.fs.forget(node, count: 2)
       #expect(throws: Errno.noEntry) { try fixture.fs.attributes(of: node) }
     }
+    // The directory rests, and its values held its key.
+    #expect(try id(of: "k", fixture) != key)
     // Takes the place of the last one, whose number must not lead there any more.
     let view = try fixture.fs.lookUp("v%raw", in: directory).nodeID
     #expect(view == other)
     let again = try fixture.fs.lookUp("w", in: directory).nodeID
     #expect(again != other)
-    #expect(try id(of: "k", fixture) == key)
+    let held = try id(of: "k", fixture)
+    #expect(try id(of: "k", fixture) == held)
     for node in [view, again, directory] { fixture.fs.forget(node, count: 1) }
-    #expect(try id(of: "k", fixture) != key)
+    #expect(try id(of: "k", fixture) != held)
+  }
+
+  /// The ring of what was told loses the first, the last and one in the middle, and the rest is dropped with the key's time.
+  @Test(arguments: [[0], [1], [2], [0, 2], [2, 1], [0, 1, 2]])
+  func aForgottenValueIsNotTold(forgotten: [Int]) throws {
+    let fixture = try Fixture()
+    var nodes: [UInt64] = []
+    for name in ["a", "b", "c"] {
+      try fixture.registry.setValue(
+        of: fixture.registry.root, named: UnicodeName(name), to: RegistryValue(type: .sz, data: []), by: fixture.caller)
+      nodes.append(try fixture.fs.lookUp(name, in: 1).nodeID)
+    }
+    for index in forgotten { fixture.fs.forget(nodes[index], count: 1) }
+    // In the place of one that is gone, and told of in the ring of another key.
+    let directory = try fixture.fs.makeDirectory("k", in: 1, by: fixture.caller).nodeID
+    #expect(fixture.fs.inodes.takeTold(in: 1) == [])
+    let left = [0, 1, 2].filter { !forgotten.contains($0) }.map { nodes[$0] }
+    #expect(fixture.attributesDropped.withLock { $0.intersection(nodes) } == Set(left))
+    fixture.attributesDropped.withLock { $0 = [] }
+    for node in left { _ = try fixture.fs.attributes(of: node) }
+    fixture.fs.forget(directory, count: 1)
+    #expect(Set(fixture.fs.inodes.takeTold(in: 1)) == Set(left))
+  }
+
+  /// Values that are open outlive their directory in the kernel; told again, they are dropped again.
+  @Test func aForgottenDirectoryLeavesItsValuesToBeToldAgain() throws {
+    let fixture = try Fixture()
+    let directory = try fixture.fs.makeDirectory("k", in: 1, by: fixture.caller).nodeID
+    try fixture.echo("x\n", to: "v", in: directory)
+    let value = try fixture.fs.lookUp("v", in: directory).nodeID
+    fixture.fs.forget(directory, count: 1)
+    let again = try fixture.fs.lookUp("k", in: 1).nodeID
+    #expect(fixture.fs.inodes.takeTold(in: again) == [])
+    #expect(try fixture.fs.lookUp("v", in: again).nodeID == value)
+    #expect(fixture.fs.inodes.takeTold(in: again) == [value])
   }
 
   // MARK: Keys
