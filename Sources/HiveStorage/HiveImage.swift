@@ -179,11 +179,15 @@ struct HiveImage: ~Copyable, @unchecked Sendable {
 /// The bytes that a transaction overwrote.
 private struct UndoLog {
   let binsSize: Int
-  var newlyDirty: [Int] = []
   var entries: [(offset: Int, range: Range<Int>)] = []
   var bytes: [UInt8] = []
 
-  init(binsSize: Int) { self.binsSize = binsSize }
+  /// Room for what most changes overwrite: growing would copy it several times.
+  init(binsSize: Int) {
+    self.binsSize = binsSize
+    entries.reserveCapacity(32)
+    bytes.reserveCapacity(512)
+  }
 
   mutating func save(_ offset: Int, _ old: UnsafeRawBufferPointer) {
     // Bytes behind the old end of the bins need no keeping.

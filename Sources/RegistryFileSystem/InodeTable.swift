@@ -177,6 +177,9 @@ final class InodeTable: KeyWatcher {
   /// The value's attributes are about to be told: they are dropped when the time of `directory` changes, which is its key's.
   func noteTold(_ value: UInt64, in directory: UInt64) { state.withLock { Self.noteTold(&$0, Int(value), in: Int(directory)) } }
 
+  /// Whether the value's attributes have been told since.
+  func isTold(_ value: UInt64) -> Bool { state.withLock { $0.slots[Int(value)].before != 0 } }
+
   private static func noteTold(_ state: inout State, _ value: Int, in directory: Int) {
     guard state.slots[value].before == 0 else { return }
     let first = state.slots[directory].next

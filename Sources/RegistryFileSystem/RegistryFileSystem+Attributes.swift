@@ -210,7 +210,8 @@ extension RegistryFileSystem {
 
   /// The kernel is about to keep this value's attributes; its time is its key's and must be dropped with it.
   private func noteCached(_ node: Node, _ parent: KeyControlBlock) {
-    if let directory = inodes.node(of: parent) { inodes.noteTold(node.id, in: directory.id) }
+    guard !inodes.isTold(node.id), let directory = inodes.node(of: parent) else { return }
+    inodes.noteTold(node.id, in: directory.id)
   }
 
   /// The time of `key` has changed in a way that the kernel cannot see: its attributes are asked for again, and those of its values.

@@ -32,16 +32,17 @@ def run(script, *words):
 
 
 def costs():
-    allowed = {"a": (1000.0, 2.0), "b": (50.0, 0.0)}
+    allowed = {"a": (10000.0, 2.0), "b": (50.0, 0.0)}
     for what, found, word in (
-        ("as allowed", {"a": (1000, 2), "b": (50, 0)}, None),
-        ("cheaper", {"a": (500, 1), "b": (50, 0)}, None),
-        ("another compiler's order", {"a": (1040, 2), "b": (50, 0)}, None),
-        ("more instructions", {"a": (1060, 2), "b": (50, 0)}, "a: 1060 instructions"),
-        ("an allocation", {"a": (1000, 2), "b": (50, 1)}, "b: 1.00 allocations"),
-        ("one in ten", {"a": (1000, 2.1), "b": (50, 0)}, "a: 2.10 allocations"),
-        ("no threshold", {"a": (1000, 2), "b": (50, 0), "c": (1, 0)}, "c: has no threshold"),
-        ("not measured", {"a": (1000, 2)}, "b: has a threshold"),
+        ("as allowed", {"a": (10000, 2), "b": (50, 0)}, None),
+        ("cheaper", {"a": (5000, 1), "b": (50, 0)}, None),
+        ("another compiler's order, and chance", {"a": (10640, 2), "b": (200, 0)}, None),
+        ("more instructions", {"a": (10660, 2), "b": (50, 0)}, "a: 10660 instructions"),
+        ("more of few", {"a": (10000, 2), "b": (210, 0)}, "b: 210 instructions"),
+        ("an allocation", {"a": (10000, 2), "b": (50, 1)}, "b: 1.00 allocations"),
+        ("one in ten", {"a": (10000, 2.1), "b": (50, 0)}, "a: 2.10 allocations"),
+        ("no threshold", {"a": (10000, 2), "b": (50, 0), "c": (1, 0)}, "c: has no threshold"),
+        ("not measured", {"a": (10000, 2)}, "b: has a threshold"),
     ):
         failures = check_costs.judge(found, allowed)
         check(f"costs, {what}", failures == [] if word is None else len(failures) == 1 and failures[0].startswith(word), failures)

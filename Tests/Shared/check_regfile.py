@@ -206,7 +206,7 @@ def cases():
     with Folder() as folder, Mount(folder, policy) as mount:
         file = write(os.path.join(folder, 'case.reg'), HEADER + '[HKLM\\SYSTEM\\Free]\n"a"="x"\n\n[HKLM\\SYSTEM\\Guarded\\Below]\n"b"="x"\n[HKLM\\SYSTEM\\Last]\n', 'utf-8')
         done = regward('import', '--dry-run', mount.point, file)
-        check('11.12 --dry-run tells what the rules refuse', done.returncode == 1 and b'case.reg:6: deny' in done.stderr and not os.path.exists(mount.at('Free')), done)
+        check('11.12 --dry-run tells what the rules refuse', done.returncode == 1 and b'case.reg:6: create Guarded: refused: ' in done.stderr and not os.path.exists(mount.at('Free')), done)
         done = regward('import', mount.point, file)
         check('11.11 a refusal has its line, and ends the import', done.returncode == 1 and b'case.reg:6: ' in done.stderr and b'rule' in done.stderr
               and os.listdir(mount.point) == ['Free'] and os.listdir(mount.at('Free')) == ['a'], (done, os.listdir(mount.point)))
